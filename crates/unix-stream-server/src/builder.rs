@@ -1,0 +1,174 @@
+//! What a server socket is to be like, chosen before it exists.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
+use crate::protocol::{Options, Protocol};
+use crate::sys::linux::Linux;
+use crate::{Claim, ServerSocket};
+
+pub(crate) const CREATE: &str = "create a server socket at";
+
+/// How long the path's lock is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LockScope {
+    /// `<path>.lock`, while the name changes: microseconds. The kernel answers for the server's life.
+    #[default]
+    Startup,
+    /// Beside it `<path>.owner`, flocked as long as the server lives and drains.
+    ///
+    /// For servers whose state must not be touched by a second one while the first still drains, and for file systems
+    /// on which a refused connection does not prove death. All servers of one path should use the same scope: those of
+    /// [`Startup`](LockScope::Startup) do not look at this lock.
+    Lifetime,
+}
+
+/// Options for a new server socket; from [`ServerSocket::builder`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+/// use std::time::Duration;
+/// use unix_stream_server::ServerSocket;
+///
+/// let server = ServerSocket::builder()
+///     .mode(0o660)
+///     .lock_timeout(Duration::from_millis(500))
+///     .create(&path)?;
+/// # server.close()?; Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `create` or `claim`"]
+pub struct Builder {
+    options: Options,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Builder {
+            options: Options {
+                backlog: i32::MAX,
+                mode: Some(0o600),
+                owner: None,
+                group: None,
+                lock_timeout: Duration::from_secs(5),
+                scope: LockScope::Startup,
+                assume_local: false,
+            },
+        }
+    }
+
+    /// How many clients may wait to be accepted. Default: as many as the kernel allows (`net.core.somaxconn`), to
+    /// which it cuts every larger number.
+    pub fn backlog(mut self, clients: u32) -> Self {
+        self.options.backlog = i32::try_from(clients).unwrap_or(i32::MAX);
+        self
+    }
+
+    /// The permission bits of the socket's file, at most `0o777`. Default: `0o600`, the owner alone.
+    ///
+    /// They are the bits given, whatever the umask, and the umask is not changed. There is no moment in which a client
+    /// gets in by other bits. To connect, a client needs the write bit (unix(7)).
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.options.mode = Some(mode);
+        self
+    }
+
+    /// The permission bits that bind(2) gives of itself: `0o777` less the umask.
+    pub fn mode_from_umask(mut self) -> Self {
+        self.options.mode = None;
+        self
+    }
+
+    /// The owner of the socket's file, as a uid. Needs privileges (`EPERM`). Default: whoever creates it.
+    pub fn owner(mut self, uid: u32) -> Self {
+        self.options.owner = Some(uid);
+        self
+    }
+
+    /// The group of the socket's file, as a gid: one that the process is in, or any with privileges (`EPERM`).
+    pub fn group(mut self, gid: u32) -> Self {
+        self.options.group = Some(gid);
+        self
+    }
+
+    /// How long to wait for the path's lock, here and again when the server is closed. Default: 5 seconds; zero: try
+    /// once. The lock is held for microseconds, so only a paused holder or another program's lock file uses it up.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.options.lock_timeout = timeout;
+        self
+    }
+
+    /// How long the lock is held. Default: [`LockScope::Startup`].
+    pub fn lock_scope(mut self, scope: LockScope) -> Self {
+        self.options.scope = scope;
+        self
+    }
+
+    /// Takes a refused connection for death on every file system, also on one that is not known to be local.
+    ///
+    /// # Hazard
+    ///
+    /// Through NFS, 9p, virtiofs, FUSE and the like a *live* socket of another kernel refuses just like a dead one.
+    /// Say this only of a directory that no other host, container layer or virtual machine puts servers in.
+    pub fn assume_local(mut self, yes: bool) -> Self {
+        self.options.assume_local = yes;
+        self
+    }
+
+    /// Creates the socket: takes the lock, replaces a dead socket, listens, gives the lock back.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the error, no live server and nothing foreign has been touched; at the worst a socket that was proven
+    /// dead is gone.
+    ///
+    /// | [`ErrorKind`] | errno | when |
+    /// |---|---|---|
+    /// | `InUse` | `EADDRINUSE` | a server of any socket type lives at the path |
+    /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time, or is another user's |
+    /// | `NotASocket` | `ENOTSOCK` | something else is at the path, a symbolic link included |
+    /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
+    /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes, or 255 in the last component |
+    /// | `Invalid` | `EINVAL` | an empty path, a NUL, a trailing slash, `.` or `..` last; a mode over `0o777` |
+    /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it |
+    /// | `System` | its own | the directory is missing, not writable, full; no descriptors left |
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<ServerSocket> {
+        let place = self.place(path.as_ref())?;
+        let published = self.protocol(&place).create()?;
+        Ok(ServerSocket::new(place, self.options.clone(), published))
+    }
+
+    /// Takes the path without putting a socket there yet: the lock is held and what stands there is known.
+    ///
+    /// For servers that must prepare state (open a database, replay a log) that a second server must not touch.
+    /// Nothing is removed or bound until [`Claim::listen`]. With [`LockScope::Lifetime`] the preparation may take as
+    /// long as it likes; with [`LockScope::Startup`] everybody else at this path, closing servers included, waits for
+    /// it up to their timeout.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    pub fn claim(&self, path: impl AsRef<Path>) -> Result<Claim> {
+        let place = self.place(path.as_ref())?;
+        let claimed = self.protocol(&place).claim()?;
+        Ok(Claim::new(place, self.options.clone(), claimed))
+    }
+
+    fn place(&self, path: &Path) -> Result<Place<std::os::fd::OwnedFd>> {
+        if let Some(mode @ 0o1000..) = self.options.mode {
+            let why = format!("mode {mode:o} has bits beyond 777; give permission bits only");
+            return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
+        }
+        Place::open(path, CREATE)
+    }
+
+    fn protocol<'a>(&'a self, place: &'a Place<std::os::fd::OwnedFd>) -> Protocol<'a, Linux> {
+        Protocol { sys: &Linux, place, options: &self.options, operation: CREATE }
+    }
+}

@@ -1,0 +1,69 @@
+//! The path before the socket.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use crate::builder::CREATE;
+use crate::error::Result;
+use crate::ownership::Process;
+use crate::place::Place;
+use crate::protocol::{Claimed, Options, Protocol};
+use crate::sys::linux::Linux;
+use crate::{PathState, ServerSocket};
+
+/// A path that is ours to serve at, before anything is there: from [`Builder::claim`](crate::Builder::claim).
+///
+/// Dropping it gives the path back unchanged.
+#[derive(Debug)]
+#[must_use = "dropping a claim gives the path back"]
+pub struct Claim {
+    place: Option<Place<OwnedFd>>,
+    options: Options,
+    claimed: Option<Claimed<OwnedFd>>,
+    process: Process,
+    state: PathState,
+}
+
+impl Claim {
+    pub(crate) fn new(place: Place<OwnedFd>, options: Options, claimed: Claimed<OwnedFd>) -> Self {
+        let state = claimed.state;
+        Claim { place: Some(place), options, claimed: Some(claimed), process: Process::current(), state }
+    }
+
+    /// What stands at the path: [`PathState::Absent`] or [`PathState::Dead`].
+    #[must_use]
+    pub fn state(&self) -> PathState {
+        self.state
+    }
+
+    /// The path, absolute where the working directory was known.
+    #[must_use]
+    pub fn local_path(&self) -> &Path {
+        self.place.as_ref().map_or(Path::new(""), |place| &place.shown)
+    }
+
+    /// Publishes the socket: removes what is dead, binds and listens.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Builder::create`](crate::Builder::create); [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a forked
+    /// child. The claim is given back.
+    pub fn listen(mut self) -> Result<ServerSocket> {
+        self.process.check(CREATE, self.local_path())?;
+        let (Some(place), Some(claimed)) = (self.place.take(), self.claimed.take()) else {
+            return Err(self.process.forked(CREATE, Path::new("")));
+        };
+        let protocol = Protocol { sys: &Linux, place: &place, options: &self.options, operation: CREATE };
+        let published = protocol.publish_claim(claimed)?;
+        Ok(ServerSocket::new(place, self.options.clone(), published))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let (Some(place), Some(claimed), true) = (&self.place, self.claimed.take(), self.process.is_current()) {
+            let protocol = Protocol { sys: &Linux, place, options: &self.options, operation: CREATE };
+            protocol.abandon_claim(claimed);
+        }
+    }
+}

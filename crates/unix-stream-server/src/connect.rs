@@ -1,0 +1,114 @@
+//! Clients: connecting to a path of any length, in bounded time.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{self, SocketAddrUnix, SocketFlags, sockopt};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::{ADDRESS_MAX, check};
+use crate::sys::Stat;
+use crate::sys::linux::{new_socket, proc_path, uninterrupted};
+use crate::{FileKind, sys::linux};
+
+pub(crate) const CONNECT: &str = "connect to";
+
+/// How often a refused path that has changed hands is tried again.
+const ATTEMPTS: usize = 100;
+
+/// Connects to the server at a path of any length, following symbolic links.
+///
+/// On a full backlog it waits for as long as that takes: see [`connect_timeout`].
+///
+/// # Errors
+///
+/// `ENOENT` if nothing is there, `ECONNREFUSED` if nobody listens, [`NotASocket`](ErrorKind::NotASocket) if it is no
+/// socket, `EACCES` without write permission for it, `EPROTOTYPE` for a socket of another type.
+///
+/// # Race condition
+///
+/// A server that is replaced between the look-up of its name and the connection refuses, although its successor would
+/// have answered. A refusal is believed only if the path led to the same file before and after it.
+pub fn connect(path: impl AsRef<Path>) -> Result<UnixStream> {
+    connect_until(path.as_ref(), None)
+}
+
+/// Connects like [`connect`], within a time; zero: only if it can be done at once.
+///
+/// # Errors
+///
+/// Those of [`connect`], and [`TimedOut`](ErrorKind::TimedOut) (`ETIMEDOUT`) if the backlog was full all the time.
+pub fn connect_timeout(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream> {
+    // A time beyond the clock's end is for ever.
+    connect_until(path.as_ref(), Instant::now().checked_add(timeout))
+}
+
+fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
+    check(path, CONNECT)?;
+    let failed = |errno| Error::system(CONNECT, path, "connect", errno);
+    let mut refused: Option<Stat> = None;
+    for _ in 0..ATTEMPTS {
+        match attempt(path, deadline) {
+            Ok(stream) => return Ok(UnixStream::from(stream)),
+            Err(Errno::CONNREFUSED) => {}
+            Err(Errno::AGAIN) => {
+                let why = "its backlog was full all the time; the server may be stuck or overloaded";
+                return Err(Error::new(ErrorKind::TimedOut, CONNECT, path, Errno::TIMEDOUT, why));
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+        let now = fs::stat(path).map(|stat| Stat::from(&stat)).map_err(failed)?;
+        if now.kind != FileKind::Socket {
+            return Err(Error::refused(CONNECT, path, crate::PathState::NotASocket { kind: now.kind }));
+        }
+        if refused.replace(now) == Some(now) {
+            break;
+        }
+    }
+    let why = "connection refused: nobody listens on it; start its server";
+    Err(Error::new(ErrorKind::System, CONNECT, path, Errno::CONNREFUSED, why))
+}
+
+fn attempt(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    if path.as_os_str().as_bytes().len() <= ADDRESS_MAX {
+        return connect_address(&SocketAddrUnix::new(path)?, left);
+    }
+    // Too long for an address: through a pin, which leads to exactly the file that the path led to.
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let pin = uninterrupted(|| fs::open(path, flags, Mode::empty()))?;
+    match connect_address(&SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?, left) {
+        // The pin holds the file, so what is missing is /proc.
+        Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::NAMETOOLONG),
+        result => result,
+    }
+}
+
+fn connect_address(address: &SocketAddrUnix, left: Option<Duration>) -> Result<OwnedFd, Errno> {
+    match left {
+        None => {
+            let socket = new_socket(SocketFlags::CLOEXEC)?;
+            uninterrupted(|| net::connect(&socket, address))?;
+            Ok(socket)
+        }
+        Some(Duration::ZERO) => {
+            let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+            uninterrupted(|| net::connect(&socket, address))?;
+            rustix::io::ioctl_fionbio(&socket, false)?;
+            Ok(socket)
+        }
+        Some(left) => {
+            // SO_SNDTIMEO bounds a blocking connect (socket(7)); a non-blocking one cannot be polled.
+            let socket = new_socket(SocketFlags::CLOEXEC)?;
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;
+            linux::uninterrupted(|| net::connect(&socket, address))?;
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
+            Ok(socket)
+        }
+    }
+}

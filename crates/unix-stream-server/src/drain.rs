@@ -1,0 +1,87 @@
+//! The clients that were still queued when the server closed.
+
+use std::iter::FusedIterator;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::{fmt, io};
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::error::Error;
+use crate::ownership::Ownership;
+use crate::sys::linux::uninterrupted;
+use crate::{Result, Status};
+
+/// The clients whose `connect` had succeeded when the server was closed, each to be served like any other: from
+/// [`ServerSocket::drain`](crate::ServerSocket::drain).
+///
+/// The path is already free for a successor and no new client gets in. Those left when this is dropped are reset
+/// (`ECONNRESET`), and so is the life lock given back only then.
+#[must_use = "the queued clients are reset when this is dropped"]
+pub struct Drain {
+    // The order is that of the drops: the life lock goes after the last client.
+    listener: UnixListener,
+    ownership: Ownership,
+    status: Result<Status>,
+    ended: bool,
+}
+
+impl Drain {
+    pub(crate) fn new(listener: UnixListener, ownership: Ownership, status: Result<Status>) -> Self {
+        Drain { listener, ownership, status, ended: false }
+    }
+
+    /// What stood at the path just before it was removed; anything but [`Status::Ours`] means it had been lost.
+    ///
+    /// # Errors
+    ///
+    /// The lock was not had, or the name could not be removed: a dead socket stays there until the next start. The
+    /// server was closed and its clients are here all the same.
+    pub fn status(&self) -> Result<Status, &Error> {
+        self.status.as_ref().copied()
+    }
+
+    /// The path that was served.
+    #[must_use]
+    pub fn local_path(&self) -> &std::path::Path {
+        self.ownership.local_path()
+    }
+}
+
+impl Iterator for Drain {
+    type Item = io::Result<UnixStream>;
+
+    /// The next client; `None` when all have been handed out.
+    ///
+    /// An error, such as `EMFILE`, loses nobody: the client is still queued, and the next call tries again.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match accept(&self.listener) {
+            Ok(client) => Some(Ok(UnixStream::from(client))),
+            // What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block.
+            Err(Errno::INVAL | Errno::AGAIN) => {
+                self.ended = true;
+                None
+            }
+            Err(errno) => Some(Err(errno.into())),
+        }
+    }
+}
+
+impl FusedIterator for Drain {}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("path", &self.local_path()).field("status", &self.status).finish()
+    }
+}
+
+fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
+    uninterrupted(|| match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
+        Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
+        result => result,
+    })
+}

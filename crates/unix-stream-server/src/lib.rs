@@ -1,0 +1,91 @@
+//! Put a server behind a Unix domain socket without races, thefts, stale files or lost clients.
+//!
+//! A Unix domain socket stays in the file system after its server is gone, so a new server cannot tell a live one from
+//! cruft, and deleting it to bind again orphans whoever is alive. This crate holds `<path>.lock` while it finds out,
+//! replaces only what is proven dead, tells whether the path was taken from us later, and removes it at the end.
+//!
+//! ```no_run
+//! use std::io::Write;
+//! use unix_stream_server::{ErrorKind, ServerSocket};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = match ServerSocket::create("/run/user/1000/greeter") {
+//!         Err(error) if error.kind() == ErrorKind::InUse => {
+//!             println!("already running: {error}");
+//!             return Ok(());
+//!         }
+//!         server => server?,
+//!     };
+//!     for client in server.incoming() {
+//!         client?.write_all(b"hello\n")?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Which call do I use?
+//!
+//! | I want to | call |
+//! |---|---|
+//! | serve at a path | [`ServerSocket::create`] |
+//! | choose mode, owner, backlog, timeouts | [`ServerSocket::builder`] |
+//! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
+//! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
+//! | end and lose no client | [`ServerSocket::drain`] |
+//! | end at once | [`ServerSocket::close`] |
+//! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | be a client | [`connect`], [`connect_timeout`] |
+//! | know who serves at a path | [`probe`], [`inspect`] |
+//! | know who my client is | [`peer_credentials`] |
+//!
+//! # Hazards
+//!
+//! - **Everybody must play.** Servers that unlink and bind without the lock can still steal a path; then
+//!   [`ServerSocket::was_stolen`] says so, and nothing of theirs is deleted.
+//! - **A lock in a directory that others may write** can be taken by them, which delays a start up to its timeout.
+//!   Keep sockets in a directory of your own.
+//! - **Forked children that keep the listener** keep a dead server alive in the eyes of the kernel. All descriptors
+//!   here are close-on-exec.
+//! - **Network and shared file systems**: a live socket of another kernel refuses like a dead one, so a refusal there
+//!   is an error ([`ErrorKind::CannotTell`]), not death. See [`Builder::assume_local`] and [`LockScope::Lifetime`].
+//! - **A path over 107 bytes** does not fit a socket address; it is bound through its directory, and tools that list
+//!   sockets then show another name: systemd-tmpfiles cannot see that it is live.
+//! - **An overlay's layers**: a server bound through the merged directory refuses through the upper one. Use one view.
+//!
+//! # What it does not do
+//!
+//! It changes no umask, working directory, signal handler or environment, starts no thread, and registers nothing at
+//! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
+//! served.
+
+#[cfg(windows)]
+compile_error!("unix-stream-server needs Unix domain sockets in the file system; Windows is not supported");
+#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
+
+mod builder;
+mod claim;
+mod connect;
+mod drain;
+mod error;
+mod ownership;
+mod peer;
+mod place;
+mod probe;
+mod protocol;
+mod server;
+#[cfg(test)]
+mod sim;
+mod state;
+mod sys;
+
+pub use builder::{Builder, LockScope};
+pub use claim::Claim;
+pub use connect::{connect, connect_timeout};
+pub use drain::Drain;
+pub use error::{Error, ErrorKind, Result};
+pub use ownership::Ownership;
+pub use peer::peer_credentials;
+pub use probe::{Inspection, LockState, inspect, probe};
+pub use server::{IntoPartsError, ServerSocket};
+pub use state::{FileKind, PathState, PeerCredentials, Status};

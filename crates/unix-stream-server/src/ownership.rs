@@ -1,0 +1,170 @@
+//! The published path and the duty to remove it.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
+use crate::protocol::{Lock, Options, Protocol};
+use crate::sys::linux::Linux;
+use crate::sys::{FileId, Sys};
+use crate::{Drain, Status};
+
+pub(crate) const CLOSE: &str = "close the server socket at";
+
+/// How long a drop waits for the path's lock, at most: nobody expects a drop to wait for seconds.
+const DROP_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The published path without its listener, for runtimes that take the listener over: from
+/// [`ServerSocket::into_parts`](crate::ServerSocket::into_parts).
+///
+/// It pins the socket's inode, so that its answers stay true after the listener has gone. Dropping it removes the path
+/// under the lock, if it still leads to this socket; best effort and silent, where [`close`](Self::close) tells.
+/// A forked child never removes anything.
+#[derive(Debug)]
+#[must_use = "dropping it removes the path"]
+pub struct Ownership {
+    place: Place<OwnedFd>,
+    options: Options,
+    id: FileId,
+    process: Process,
+    life: Option<Lock<OwnedFd>>,
+    /// Keeps the inode number from reuse once the listener may be closed. While a `ServerSocket` has the listener it
+    /// is that which does so.
+    pin: Option<OwnedFd>,
+    /// The name is still ours to remove.
+    armed: bool,
+}
+
+impl Ownership {
+    pub(crate) fn new(place: Place<OwnedFd>, options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
+        Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true }
+    }
+
+    /// Does the path, now, lead to this socket? Costs one stat.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.protocol(&self.options).status(self.id)
+    }
+
+    /// True if the path no longer leads to this socket; false if it does, or if that cannot be told.
+    #[must_use]
+    pub fn was_stolen(&self) -> bool {
+        self.status().is_stolen()
+    }
+
+    /// The path, absolute where the working directory was known.
+    #[must_use]
+    pub fn local_path(&self) -> &Path {
+        &self.place.shown
+    }
+
+    /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Locked`](ErrorKind::Locked) if the lock was not had in time, [`System`](ErrorKind::System) if the name could
+    /// not be removed: the socket's file stays, and the next start replaces it once it is dead.
+    /// [`Forked`](ErrorKind::Forked) in a forked child.
+    pub fn close(mut self) -> Result<Status> {
+        self.check_process()?;
+        self.armed = false;
+        let status = self.protocol(&self.options).unpublish(self.id);
+        self.end_life();
+        status
+    }
+
+    /// Ends the server gracefully: see [`ServerSocket::drain`](crate::ServerSocket::drain). `listener` is the one that
+    /// came with this ownership.
+    ///
+    /// # Errors
+    ///
+    /// [`Forked`](ErrorKind::Forked) in a forked child; nothing was changed.
+    pub fn drain(mut self, listener: impl Into<OwnedFd>) -> Result<Drain> {
+        self.check_process()?;
+        self.armed = false;
+        let listener = listener.into();
+        let status = self.protocol(&self.options).retire(&listener, self.id);
+        Ok(Drain::new(UnixListener::from(listener), self, status))
+    }
+
+    /// Makes this process the one that removes the path, after a fork whose parent ends and leaves the server to the
+    /// child (as daemons do). To be called in the child, and only if the parent will not close or drop its copy.
+    pub fn move_to_this_process(&mut self) {
+        self.process = Process::current();
+    }
+
+    pub(crate) fn close_with(mut self, listener: OwnedFd) -> Result<Status> {
+        self.check_process()?;
+        self.armed = false;
+        let life = self.life.take();
+        self.protocol(&self.options).close(listener, self.id, life)
+    }
+
+    /// Pins the inode, so that the listener may leave.
+    pub(crate) fn pin(&mut self) -> Result<()> {
+        const PIN: &str = "part the listener from the path";
+        let pin = Linux
+            .pin(&self.place.dir, &self.place.name)
+            .map_err(|errno| Error::system(PIN, &self.place.shown, "open", errno))?;
+        if Linux.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
+            let why = "the path no longer leads to this socket";
+            return Err(Error::new(ErrorKind::Moved, PIN, &self.place.shown, Errno::STALE, why));
+        }
+        self.pin = Some(pin);
+        Ok(())
+    }
+
+    fn check_process(&self) -> Result<()> {
+        self.process.check(CLOSE, &self.place.shown)
+    }
+
+    fn end_life(&mut self) {
+        let life = self.life.take();
+        self.protocol(&self.options).end_life(life);
+    }
+
+    fn protocol<'a>(&'a self, options: &'a Options) -> Protocol<'a, Linux> {
+        Protocol { sys: &Linux, place: &self.place, options, operation: CLOSE }
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        if !self.process.is_current() {
+            return;
+        }
+        self.options.lock_timeout = self.options.lock_timeout.min(DROP_TIMEOUT);
+        if self.armed {
+            let _ = self.protocol(&self.options).unpublish(self.id); // nobody to tell
+        }
+        self.end_life();
+    }
+}
+
+/// The process that owns something. A forked child inherits the memory but not the duty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    pub(crate) fn current() -> Self {
+        Process(std::process::id())
+    }
+
+    pub(crate) fn is_current(self) -> bool {
+        self.0 == std::process::id()
+    }
+
+    pub(crate) fn check(self, operation: &'static str, path: &Path) -> Result<()> {
+        if self.is_current() { Ok(()) } else { Err(self.forked(operation, path)) }
+    }
+
+    pub(crate) fn forked(self, operation: &'static str, path: &Path) -> Error {
+        let why = format!("it belongs to process {}, and this is a forked child; let the parent do it", self.0);
+        Error::new(ErrorKind::Forked, operation, path, Errno::PERM, why)
+    }
+}

@@ -1,0 +1,256 @@
+//! A path, taken apart once: the directory as a descriptor, the name in it, and the names of its locks.
+//!
+//! Everything later is relative to the descriptor, so that chdir, chroot and renames above do not matter.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, ErrorKind, Result, describe};
+use crate::sys::linux::{proc_path, uninterrupted};
+
+/// `sizeof sun_path` less the NUL that other programs expect there (unix(7)).
+pub(crate) const ADDRESS_MAX: usize = 107;
+/// `PATH_MAX` less the NUL.
+const PATH_MAX: usize = 4095;
+const NAME_MAX: usize = 255;
+/// What is left of [`ADDRESS_MAX`] behind `/proc/self/fd/` and the longest descriptor number. Not the actual number's
+/// length: whoever recovers from a crash must come to the same route.
+const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - "/proc/self/fd/2147483647/".len();
+
+/// Where a socket goes, and how to get there.
+#[derive(Debug)]
+pub(crate) struct Place<Fd> {
+    /// For people and messages: absolute where that is known.
+    pub(crate) shown: PathBuf,
+    /// The absolute path, to look at the name the way clients will; `None` where the working directory has none.
+    pub(crate) path: Option<CString>,
+    /// The directory, opened `O_PATH`.
+    pub(crate) dir: Fd,
+    /// The last component.
+    pub(crate) name: CString,
+    /// `<name>.lock`, held while the name changes.
+    pub(crate) lock: CString,
+    /// `<name>.owner`, held as long as a server of `LockScope::Lifetime` lives.
+    pub(crate) life: CString,
+    pub(crate) route: Route,
+}
+
+/// How the name gets into the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// bind(2) to the path itself. The common one: tmp cleaners, `ss` and `lsof` know a live socket by this name.
+    Path,
+    /// The path is too long for an address: bind through the directory's descriptor.
+    Descriptor,
+    /// The name is too long even for that: bind to this short name beside it, then rename.
+    Beside(CString),
+}
+
+impl<Fd> Place<Fd> {
+    /// The route by which bind(2) is told of a name in the directory.
+    pub(crate) fn bind_path(&self) -> Option<&std::ffi::CStr> {
+        match self.route {
+            Route::Path => self.path.as_deref(),
+            Route::Descriptor | Route::Beside(_) => None,
+        }
+    }
+}
+
+impl Place<OwnedFd> {
+    /// Checks the path and opens its directory. Nothing on disk is changed.
+    pub(crate) fn open(path: &Path, operation: &'static str) -> Result<Self> {
+        let (parent, name) = split(path).map_err(|fault| fault.into_error(path, operation))?;
+        let (absolute, dir) = open_parent(path, parent, name)
+            .map_err(|errno| Error::system(operation, path, "open its directory", errno))?;
+        let nul = |_| Fault::Nul.into_error(path, operation);
+        let absolute_c = absolute.as_ref().map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
+        let place = Place {
+            shown: absolute.clone().unwrap_or_else(|| path.to_owned()),
+            route: route(absolute.as_deref(), name),
+            path: absolute_c.map_err(nul)?,
+            dir,
+            lock: suffixed(name, ".lock"),
+            life: suffixed(name, ".owner"),
+            name: CString::new(name.as_bytes()).map_err(nul)?,
+        };
+        if place.route != Route::Path {
+            place.require_proc(operation)?;
+        }
+        Ok(place)
+    }
+
+    /// A path that is too long for an address needs `/proc/self/fd`. Found out before anything is created.
+    fn require_proc(&self, operation: &'static str) -> Result<()> {
+        let opened = fs::fstat(&self.dir);
+        let through_proc = proc_path(self.dir.as_fd(), None).and_then(fs::stat);
+        let same = match (opened, &through_proc) {
+            (Ok(opened), Ok(through)) => (opened.st_dev, opened.st_ino) == (through.st_dev, through.st_ino),
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        let why = format!(
+            "a path of {} bytes is longer than the {ADDRESS_MAX} of a socket address, and the way around needs \
+             /proc/self/fd, which is {}; mount /proc or shorten the path",
+            self.shown.as_os_str().len(),
+            through_proc.map_or_else(describe, |_| "another process's".to_owned()),
+        );
+        Err(Error::new(ErrorKind::PathTooLong, operation, &self.shown, Errno::NAMETOOLONG, why))
+    }
+}
+
+/// Refuses a path that can name no socket, before the system is asked.
+pub(crate) fn check(path: &Path, operation: &'static str) -> Result<()> {
+    split(path).map(|_| ()).map_err(|fault| fault.into_error(path, operation))
+}
+
+/// What is wrong with a path before the system is asked.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    Empty,
+    Nul,
+    NoName,
+    Path(usize),
+    Name(usize),
+}
+
+impl Fault {
+    fn into_error(self, path: &Path, operation: &'static str) -> Error {
+        let invalid = |why: &str| Error::new(ErrorKind::Invalid, operation, path, Errno::INVAL, why);
+        let too_long = |what, length, limit| {
+            let why = format!("the {what} has {length} bytes, of at most {limit}; shorten it");
+            Error::new(ErrorKind::PathTooLong, operation, path, Errno::NAMETOOLONG, why)
+        };
+        match self {
+            Fault::Empty => invalid("the path is empty; give the name of a socket"),
+            Fault::Nul => invalid("the path has a NUL byte in it; remove it"),
+            Fault::NoName => invalid("the path ends in `/`, `.` or `..`; end it with the name of a socket"),
+            Fault::Path(length) => too_long("path", length, PATH_MAX),
+            Fault::Name(length) => too_long("last component", length, NAME_MAX),
+        }
+    }
+}
+
+/// The directory part (empty for the working directory) and the name.
+fn split(path: &Path) -> Result<(&Path, &OsStr), Fault> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() {
+        return Err(Fault::Empty);
+    }
+    if bytes.contains(&0) {
+        return Err(Fault::Nul);
+    }
+    if bytes.len() > PATH_MAX {
+        return Err(Fault::Path(bytes.len()));
+    }
+    let cut = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = bytes.split_at(cut);
+    match name {
+        b"" | b"." | b".." => Err(Fault::NoName),
+        name if name.len() > NAME_MAX => Err(Fault::Name(name.len())),
+        name => Ok((Path::new(OsStr::from_bytes(parent)), OsStr::from_bytes(name))),
+    }
+}
+
+/// Opens the directory, and says the absolute path where it has one that leads there.
+fn open_parent(path: &Path, parent: &Path, name: &OsStr) -> Result<(Option<PathBuf>, OwnedFd), Errno> {
+    if path.is_absolute() {
+        return Ok((Some(path.to_owned()), open_directory(parent)?));
+    }
+    // The absolute path first, and the directory from it: so the two agree even if another thread calls chdir.
+    if let Ok(working_directory) = rustix::process::getcwd(Vec::new()) {
+        let absolute = PathBuf::from(std::ffi::OsString::from_vec(working_directory.into_bytes())).join(parent);
+        let full = absolute.join(name);
+        if absolute.is_absolute() && full.as_os_str().len() <= PATH_MAX {
+            if let Ok(dir) = open_directory(&absolute) {
+                return Ok((Some(full), dir));
+            }
+        }
+    }
+    // No absolute path leads here: an ancestor that may not be searched, or one too deep.
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    Ok((None, open_directory(parent)?))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    uninterrupted(|| fs::open(path, flags, Mode::empty()))
+}
+
+fn route(absolute: Option<&Path>, name: &OsStr) -> Route {
+    match absolute {
+        Some(path) if path.as_os_str().len() <= ADDRESS_MAX => Route::Path,
+        _ if name.len() <= NAME_BEHIND_DESCRIPTOR_MAX => Route::Descriptor,
+        _ => Route::Beside(hashed(name, ".new")),
+    }
+}
+
+/// `<name><suffix>`: appended, never "with extension", which would give `a.0` and `a.1` one lock. Hashed where the
+/// result would pass NAME_MAX; git's protocol cannot lock such names at all.
+fn suffixed(name: &OsStr, suffix: &str) -> CString {
+    if name.len() + suffix.len() > NAME_MAX {
+        return hashed(name, suffix);
+    }
+    let mut full = name.as_bytes().to_vec();
+    full.extend_from_slice(suffix.as_bytes());
+    CString::new(full).unwrap_or_default()
+}
+
+/// A short name made from a long one: hidden, the same in every version of this library, since two versions may meet
+/// at one path.
+fn hashed(name: &OsStr, suffix: &str) -> CString {
+    CString::new(format!(".{:032x}{suffix}", fnv1a(name.as_bytes()))).unwrap_or_default()
+}
+
+/// FNV-1a, 128 bits (RFC 9923).
+fn fnv1a(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_its_last_slash() {
+        let split = |path| split(Path::new(path)).map(|(dir, name)| (dir.to_str(), name.to_str()));
+        assert_eq!(split("/run/a"), Ok((Some("/run/"), Some("a"))));
+        assert_eq!(split("a"), Ok((Some(""), Some("a"))));
+        assert_eq!(split("//a"), Ok((Some("//"), Some("a"))));
+        assert_eq!(split("./a/../b"), Ok((Some("./a/../"), Some("b"))));
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_invalid() {
+        assert_eq!(split(Path::new("")), Err(Fault::Empty));
+        assert_eq!(split(Path::new("a\0b")), Err(Fault::Nul));
+        for path in ["/", "a/", "/run/.", "/run/..", ".", ".."] {
+            assert_eq!(split(Path::new(path)), Err(Fault::NoName), "{path}");
+        }
+        assert_eq!(split(Path::new(&"x".repeat(256))), Err(Fault::Name(256)));
+        assert_eq!(split(Path::new(&"/x".repeat(2048))), Err(Fault::Path(4096)));
+    }
+
+    #[test]
+    fn names_that_differ_have_locks_that_differ() {
+        assert_eq!(suffixed(OsStr::new("a.0"), ".lock").to_bytes(), b"a.0.lock");
+        let long = |letter: &str| letter.repeat(251);
+        let (x, y) = (suffixed(OsStr::new(&long("x")), ".lock"), suffixed(OsStr::new(&long("y")), ".lock"));
+        assert!(x.as_bytes().len() < NAME_MAX && x != y);
+        assert_eq!(suffixed(OsStr::new(&"x".repeat(250)), ".lock").as_bytes().len(), 255);
+    }
+
+    #[test]
+    fn the_hash_is_fnv1a_and_never_changes() {
+        assert_eq!(fnv1a(b""), 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+        assert_eq!(fnv1a(b"foobar"), 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
+    }
+}

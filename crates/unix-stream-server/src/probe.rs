@@ -1,0 +1,136 @@
+//! Looking at a path without touching what stands there.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::PathState;
+use crate::error::Result;
+use crate::place::{Place, check};
+use crate::protocol::judge_pin;
+use crate::sys::linux::{Linux, uninterrupted};
+use crate::sys::{FlockHolder, Stat, Sys};
+
+const PROBE: &str = "probe";
+
+/// What stands at a path. Follows symbolic links, as a client would.
+///
+/// # Hazard
+///
+/// A probe connects, and a connection is an event for the server: it starts on-demand programs and shows up in logs.
+///
+/// # Errors
+///
+/// [`Invalid`](crate::ErrorKind::Invalid) or [`PathTooLong`](crate::ErrorKind::PathTooLong) for a path that can name
+/// no socket. Everything else is a [`PathState`].
+pub fn probe(path: impl AsRef<Path>) -> Result<PathState> {
+    let path = path.as_ref();
+    check(path, PROBE)?;
+    Ok(match pin_following(path) {
+        Ok(pin) => judge_pin(&Linux, &pin, false),
+        Err(state) => state,
+    })
+}
+
+/// What stands at a path, in detail: the answer of [`inspect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// As of [`probe`].
+    pub state: PathState,
+    /// Where the path leads, if it is a symbolic link.
+    pub target: Option<PathBuf>,
+    /// The permission bits of the file, where there is one.
+    pub mode: Option<u32>,
+    /// Its inode number.
+    pub inode: Option<u64>,
+    /// Its lock.
+    pub lock: LockState,
+}
+
+/// What is known of `<path>.lock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LockState {
+    /// There is none: nobody is changing the path.
+    None,
+    /// One of ours, held at this moment.
+    Held {
+        /// By this process, where the kernel says.
+        pid: Option<u32>,
+        /// The owner of the lock file.
+        uid: u32,
+    },
+    /// One of ours, held by nobody that can be seen: a killed starter's. The next start takes it over.
+    Left {
+        /// The owner of the lock file.
+        uid: u32,
+    },
+    /// Another program's (git's, say): it counts as held as long as it exists.
+    Foreign {
+        /// The owner of the file.
+        uid: u32,
+    },
+    /// It could not be looked at.
+    Unknown {
+        /// Why: the raw errno.
+        errno: i32,
+    },
+}
+
+/// Everything that can be said of a path without changing it; probes like [`probe`].
+///
+/// # Errors
+///
+/// As for [`probe`].
+pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
+    let path = path.as_ref();
+    check(path, PROBE)?;
+    let (state, stat) = match pin_following(path) {
+        Ok(pin) => (judge_pin(&Linux, &pin, false), Linux.stat(&pin).ok()),
+        Err(state) => (state, None),
+    };
+    let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
+    Ok(Inspection {
+        state,
+        target: if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None },
+        mode: stat.map(|stat| stat.mode),
+        inode: stat.map(|stat| stat.id.ino),
+        lock: lock_state(path),
+    })
+}
+
+fn pin_following(path: &Path) -> Result<OwnedFd, PathState> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match uninterrupted(|| fs::open(path, flags, Mode::empty())) {
+        Ok(pin) => Ok(pin),
+        Err(Errno::NOENT) => Err(PathState::Absent),
+        Err(errno) => Err(PathState::CannotTell { errno: errno.raw_os_error() }),
+    }
+}
+
+fn lock_state(path: &Path) -> LockState {
+    let place = match Place::open(path, PROBE) {
+        Ok(place) => place,
+        // No directory, no lock.
+        Err(error) if error.raw_os_error() == Errno::NOENT.raw_os_error() => return LockState::None,
+        Err(error) => return LockState::Unknown { errno: error.raw_os_error() },
+    };
+    match Linux.stat_at(&place.dir, &place.lock) {
+        Ok(stat) if crate::protocol::is_mark(&stat) => ours(&stat),
+        Ok(stat) => LockState::Foreign { uid: stat.uid },
+        Err(Errno::NOENT) => LockState::None,
+        Err(errno) => LockState::Unknown { errno: errno.raw_os_error() },
+    }
+}
+
+fn ours(stat: &Stat) -> LockState {
+    let uid = stat.uid;
+    match Linux.flock_holder(stat.id) {
+        FlockHolder::Process(pid) => LockState::Held { pid: Some(pid), uid },
+        FlockHolder::Nobody => LockState::Left { uid },
+        FlockHolder::Unknown => LockState::Held { pid: None, uid },
+    }
+}

@@ -1,0 +1,360 @@
+//! Step 1 and its end: `<name>.lock`, and the life lock `<name>.owner`, which is the same kind of file.
+//!
+//! Two truths meet in it. Among our own, the flock is the lock and the file is only where it lives, so that a killed
+//! holder's file is taken over and is never "stale". Towards git's protocol the file's existence is the lock. The mark
+//! of ours, mode 01400, is set in the same call that creates the file: there is no moment, however short, in which a
+//! crash leaves a file that cannot be told apart, and no other user can open it to hold its flock.
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::Protocol;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::linux::MARK;
+use crate::sys::{FileId, FlockHolder, Stat, Sys};
+use crate::{FileKind, LockScope};
+
+/// How often a lock file that vanishes under our hands is tried again at once.
+const RESTARTS: usize = 8;
+/// The mark after a umask has taken the owner's read bit away, until the creator gives it back.
+const MARK_MASKED: u32 = 0o1000;
+/// How long another user's lock that nobody seems to hold is given, in case its owner is between open and flock.
+const DENIED_GRACE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// A lock file that is flocked by us, has one link and stands at its name.
+#[derive(Debug)]
+pub(crate) struct Lock<Fd> {
+    file: Fd,
+    id: FileId,
+    which: Which,
+    inherited: bool,
+}
+
+impl<Fd> Lock<Fd> {
+    /// True if a dead holder had left it: whoever that was is gone.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+}
+
+/// Which of a place's two lock files.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Short,
+    Life,
+}
+
+pub(super) struct Locks<Fd> {
+    pub(super) lock: Lock<Fd>,
+    /// For a publisher of `LockScope::Lifetime`.
+    pub(super) life: Option<Lock<Fd>>,
+}
+
+/// What the lock is wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A server at the path. A live one there ends the wait; the life lock is taken too, if that is the scope.
+    Publish,
+    /// The same, by one who holds the life lock already.
+    PublishClaim,
+    /// To remove our own node. Who lives at the path is no matter.
+    Remove,
+}
+
+/// The end of one attempt.
+enum Attempt<Fd> {
+    Held(Lock<Fd>),
+    Busy(Holder),
+}
+
+/// Who seems to have the lock.
+#[derive(Clone, Copy)]
+enum Holder {
+    /// One of ours: somebody holds the flock.
+    Flocked(FileId),
+    /// A file that is not our mark; its existence is the lock.
+    Foreign(Option<FileKind>),
+    /// Our mark, but with more than one link: not provably ours alone.
+    Linked,
+    /// A file that we may not open.
+    Denied(Stat),
+    /// It changed hands too fast.
+    Contended,
+    /// The life lock of a server that is preparing or draining.
+    Alive(FileId),
+}
+
+impl<S: Sys> Protocol<'_, S> {
+    /// Step 1: waits for the lock, at most as long as the caller's timeout.
+    pub(super) fn lock(&self, purpose: Purpose) -> Result<Locks<S::Fd>> {
+        let mut patience = Patience::new(self.sys, self.options.lock_timeout);
+        let mut seen = None;
+        let mut denied = None;
+        loop {
+            let holder = match self.try_locks(purpose)? {
+                Ok(locks) => return Ok(locks),
+                Err(holder) => holder,
+            };
+            if purpose != Purpose::Remove {
+                self.look(&mut seen)?;
+            }
+            if self.is_left_by_another_user(holder, &mut denied) {
+                return Err(self.not_had(holder));
+            }
+            if !patience.pause() {
+                if purpose != Purpose::Remove {
+                    self.look(&mut None)?; // the last word: it may have begun to listen since it was judged
+                }
+                return Err(self.not_had(holder));
+            }
+        }
+    }
+
+    /// The lock, and under it the life lock where one is wanted: both or neither.
+    fn try_locks(&self, purpose: Purpose) -> Result<Result<Locks<S::Fd>, Holder>> {
+        let lock = match self.try_lock(Which::Short) {
+            Ok(Attempt::Held(lock)) => lock,
+            Ok(Attempt::Busy(holder)) => return Ok(Err(holder)),
+            Err(error) => {
+                // Where no lock can be made, a live server at the path is still the better answer.
+                if purpose != Purpose::Remove {
+                    self.look(&mut None)?;
+                }
+                return Err(error);
+            }
+        };
+        if purpose != Purpose::Publish || self.options.scope != LockScope::Lifetime {
+            return Ok(Ok(Locks { lock, life: None }));
+        }
+        let busy = match self.try_lock(Which::Life) {
+            Ok(Attempt::Held(life)) => return Ok(Ok(Locks { lock, life: Some(life) })),
+            Ok(Attempt::Busy(Holder::Flocked(id))) => Ok(Err(Holder::Alive(id))),
+            Ok(Attempt::Busy(holder)) => Ok(Err(holder)),
+            Err(error) => Err(error),
+        };
+        self.unlock(lock);
+        busy
+    }
+
+    fn try_lock(&self, which: Which) -> Result<Attempt<S::Fd>> {
+        let (dir, name) = (&self.place.dir, self.lock_name(which));
+        for _ in 0..RESTARTS {
+            let (file, created) = match self.sys.create_lock(dir, name) {
+                Ok(file) => (file, true),
+                Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
+                    Ok(file) => (file, false),
+                    Err(Errno::NOENT) => continue, // given back between the two calls
+                    Err(Errno::ACCESS | Errno::PERM) => match self.mend_own(name) {
+                        Mended::Yes => continue,
+                        Mended::NotOurs(stat) => return Ok(Attempt::Busy(Holder::Denied(stat))),
+                        Mended::Vanished => continue,
+                    },
+                    // A symbolic link (NOFOLLOW), a socket, a device without a driver.
+                    Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => {
+                        return Ok(Attempt::Busy(Holder::Foreign(None)));
+                    }
+                    Err(errno) => return Err(self.failed("open the lock file", errno)),
+                },
+                Err(errno) => return Err(self.failed("create the lock file", errno)),
+            };
+            let mut stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
+            if created && stat.mode == MARK_MASKED && self.sys.fchmod(&file, MARK).is_ok() {
+                stat.mode = MARK;
+            }
+            // Judged by the descriptor, never by the name. One that we made ourselves is ours even where the file
+            // system keeps no modes: then nobody takes it over, as nobody takes git's.
+            if !created && !is_mark(&stat) {
+                return Ok(Attempt::Busy(Holder::Foreign(Some(stat.kind))));
+            }
+            match self.sys.flock(&file) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(Holder::Flocked(stat.id))),
+                Err(errno) => return Err(self.no_flock(name, created, errno)),
+            }
+            // Between open and flock its holder may have unlinked it and gone: then we hold an orphan, while others
+            // may hold a new file at the name.
+            match self.sys.stat_at(dir, name) {
+                Ok(now) if now.id == stat.id && now.links == 1 => {
+                    return Ok(Attempt::Held(Lock { file, id: stat.id, which, inherited: !created }));
+                }
+                Ok(now) if now.id == stat.id => return Ok(Attempt::Busy(Holder::Linked)),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.failed("fstatat the lock file", errno)),
+            }
+        }
+        Ok(Attempt::Busy(Holder::Contended))
+    }
+
+    fn lock_name(&self, which: Which) -> &CStr {
+        match which {
+            Which::Short => &self.place.lock,
+            Which::Life => &self.place.life,
+        }
+    }
+
+    /// A umask that takes the owner's read bit leaves a lock that its owner cannot open; whoever was killed before
+    /// giving the bit back left it for us, the same user, to mend.
+    fn mend_own(&self, name: &CStr) -> Mended {
+        let dir = &self.place.dir;
+        let Ok(pin) = self.sys.pin(dir, name) else { return Mended::Vanished };
+        match self.sys.stat(&pin) {
+            Ok(stat)
+                if stat.kind == FileKind::Regular
+                    && stat.mode == MARK_MASKED
+                    && stat.size == 0
+                    && stat.uid == self.sys.euid()
+                    && self.sys.chmod(&pin, MARK).is_ok() =>
+            {
+                Mended::Yes
+            }
+            Ok(stat) => Mended::NotOurs(stat),
+            Err(_) => Mended::Vanished,
+        }
+    }
+
+    /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be unlinked is left
+    /// without its flock, so that the next of ours takes it over.
+    pub(super) fn unlock(&self, lock: Lock<S::Fd>) {
+        let (dir, name) = (&self.place.dir, self.lock_name(lock.which));
+        if self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id) {
+            let _ = self.sys.unlink(dir, name);
+        }
+        drop(lock.file);
+    }
+
+    fn no_flock(&self, name: &CStr, created: bool, errno: Errno) -> Error {
+        // Only where flock is no operation of the file system at all is it certain that nobody else has taken the
+        // file over in the meantime. On a passing error it stays, for the next of ours to take over.
+        if created && matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) {
+            let _ = self.sys.unlink(&self.place.dir, name);
+        }
+        self.failed("flock the lock file", errno)
+    }
+
+    /// Another user's lock cannot be flocked. A holder is waited for like any other; one that nobody is seen to hold,
+    /// twice and for a while, was left behind.
+    fn is_left_by_another_user(&self, holder: Holder, since: &mut Option<(Stat, Instant)>) -> bool {
+        let Holder::Denied(stat) = holder else {
+            *since = None;
+            return false;
+        };
+        let now = self.sys.now();
+        match since {
+            Some((before, first)) if *before == stat => {
+                now.saturating_duration_since(*first) >= DENIED_GRACE
+                    && self.sys.flock_holder(stat.id) == FlockHolder::Nobody
+            }
+            _ => {
+                *since = Some((stat, now));
+                false
+            }
+        }
+    }
+
+    /// The error for a lock that was not had: who has it, and what to do.
+    fn not_had(&self, holder: Holder) -> Error {
+        let shown = |name: &CStr| {
+            let name = name.to_string_lossy();
+            self.place.shown.with_file_name(&*name).display().to_string()
+        };
+        let lock = shown(&self.place.lock);
+        let timeout = self.options.lock_timeout;
+        let locked = |errno, why| Error::new(ErrorKind::Locked, self.operation, &self.place.shown, errno, why);
+        match holder {
+            Holder::Flocked(id) => {
+                let who = match self.sys.flock_holder(id) {
+                    FlockHolder::Process(pid) => format!("process {pid}"),
+                    FlockHolder::Nobody | FlockHolder::Unknown => "another process".to_owned(),
+                };
+                locked(Errno::EXIST, format!("{who} held its lock {lock} for {timeout:?}; wait for it, or end it"))
+            }
+            Holder::Alive(id) => {
+                let who = match self.sys.flock_holder(id) {
+                    FlockHolder::Process(pid) => format!("process {pid}"),
+                    FlockHolder::Nobody | FlockHolder::Unknown => "a process".to_owned(),
+                };
+                let life = shown(&self.place.life);
+                let why = format!("in use: {who} is preparing or draining and holds {life}; wait for it, or end it");
+                Error::new(ErrorKind::InUse, self.operation, &self.place.shown, Errno::ADDRINUSE, why)
+            }
+            Holder::Foreign(kind) => {
+                let kind = kind.map_or(String::new(), |kind| format!(" (a {kind})"));
+                let why = format!(
+                    "{lock}{kind} was made by another program, which may be at work here; it stood there for \
+                     {timeout:?}. If no such program runs, remove it"
+                );
+                locked(Errno::EXIST, why)
+            }
+            Holder::Linked => {
+                let why = format!("{lock} has a second link somewhere, so it may be someone's; remove it if it is not");
+                locked(Errno::EXIST, why)
+            }
+            Holder::Denied(stat) => {
+                let who = match self.sys.flock_holder(stat.id) {
+                    FlockHolder::Process(pid) => format!("process {pid} of uid {} holds it", stat.uid),
+                    FlockHolder::Nobody => format!("uid {} seems to have left it behind", stat.uid),
+                    FlockHolder::Unknown => format!("it is of uid {}", stat.uid),
+                };
+                let why = format!(
+                    "the lock file {lock} cannot be opened: {who}; that user or root can start here, or remove it"
+                );
+                locked(Errno::ACCESS, why)
+            }
+            Holder::Contended => {
+                locked(Errno::EXIST, format!("its lock {lock} changed hands all the time for {timeout:?}; try again"))
+            }
+        }
+    }
+}
+
+enum Mended {
+    Yes,
+    Vanished,
+    NotOurs(Stat),
+}
+
+/// Ours: a regular, empty file, sticky, with no right but the owner's read. git's always has a write bit or no sticky.
+pub(crate) fn is_mark(stat: &Stat) -> bool {
+    stat.kind == FileKind::Regular && stat.mode == MARK && stat.size == 0
+}
+
+/// Polls with a growing, jittered pause until a deadline.
+struct Patience<'a, S> {
+    sys: &'a S,
+    /// `None`: for ever, because the clock has no such time.
+    deadline: Option<Instant>,
+    pause: Duration,
+}
+
+impl<'a, S: Sys> Patience<'a, S> {
+    fn new(sys: &'a S, timeout: Duration) -> Self {
+        Patience { sys, deadline: sys.now().checked_add(timeout), pause: FIRST_PAUSE }
+    }
+
+    /// Sleeps a little, or says that the time is up.
+    fn pause(&mut self) -> bool {
+        let left = match self.deadline {
+            Some(deadline) => deadline.saturating_duration_since(self.sys.now()),
+            None => LONGEST_PAUSE,
+        };
+        if left.is_zero() {
+            return false;
+        }
+        self.sys.pause(self.pause.min(left));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+impl Error {
+    /// Adds to the error of a close what it leaves behind.
+    pub(super) fn left_behind(self) -> Self {
+        let why = format!("{}; a dead socket stays at the path, and the next start there replaces it", self.reason());
+        Error::new(self.kind(), self.operation(), self.path(), Errno::from_raw_os_error(self.raw_os_error()), why)
+            .with_peer(self.peer())
+    }
+}

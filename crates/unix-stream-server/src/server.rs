@@ -1,0 +1,215 @@
+//! The listening socket that owns its path.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::ownership::Ownership;
+use crate::place::Place;
+use crate::protocol::{Options, Published};
+use crate::{Builder, Drain, Status};
+
+/// A listening Unix stream socket that owns its path.
+///
+/// [`create`](Self::create) puts it there without ever taking the path from a live server, [`status`](Self::status)
+/// tells whether it still leads here, and [`close`](Self::close) or [`drain`](Self::drain) take it away again, never
+/// anybody else's.
+///
+/// # Dropping
+///
+/// Dropping it removes the path under the lock, if it still leads here, and closes the listener: best effort, silent,
+/// waiting at most 100 ms for the lock. Queued clients are reset. Use [`drain`](Self::drain) to lose nobody.
+///
+/// # Fork
+///
+/// A forked child that drops, closes or drains its copy changes nothing on disk and does not end its parent's server.
+/// It should still not keep the copy: while it does, the kernel counts the server as alive.
+pub struct ServerSocket {
+    // The order is that of the drops: the name goes while the listener still keeps the inode from reuse.
+    ownership: Ownership,
+    listener: UnixListener,
+}
+
+impl ServerSocket {
+    pub(crate) fn new(place: Place<OwnedFd>, options: Options, published: Published<OwnedFd>) -> Self {
+        let Published { socket, id, life } = published;
+        ServerSocket { ownership: Ownership::new(place, options, id, life), listener: UnixListener::from(socket) }
+    }
+
+    /// Creates a server socket with the default options: mode 0600, the kernel's largest backlog, 5 seconds for the
+    /// lock. See [`Builder::create`] for the errors.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Builder::create`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+    /// use unix_stream_server::{ErrorKind, ServerSocket};
+    ///
+    /// let server = ServerSocket::create(&path)?;
+    /// let second = ServerSocket::create(&path).unwrap_err();
+    /// assert_eq!(second.kind(), ErrorKind::InUse);
+    /// assert_eq!(second.peer().and_then(|peer| peer.pid), Some(std::process::id()));
+    /// # server.close()?; Ok(()) }
+    /// ```
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().create(path)
+    }
+
+    /// Options: backlog, mode, owner, timeouts, lock scope.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The next client, as of [`UnixListener::accept`].
+    ///
+    /// # Errors
+    ///
+    /// Those of accept(2). `EMFILE` and `ENFILE` leave the client queued: pause before the next call, or it spins.
+    pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        self.listener.accept()
+    }
+
+    /// The clients, one after the other, for ever: as of [`UnixListener::incoming`].
+    pub fn incoming(&self) -> std::os::unix::net::Incoming<'_> {
+        self.listener.incoming()
+    }
+
+    /// Does the path, now, lead to this socket? Costs one stat.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.ownership.status()
+    }
+
+    /// True if the path no longer leads to this socket; false if it does, or if that cannot be told.
+    #[must_use]
+    pub fn was_stolen(&self) -> bool {
+        self.ownership.was_stolen()
+    }
+
+    /// The path, absolute where the working directory was known.
+    #[must_use]
+    pub fn local_path(&self) -> &Path {
+        self.ownership.local_path()
+    }
+
+    /// Makes accept return `WouldBlock` instead of waiting, for event loops.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2): none in practice.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.listener.set_nonblocking(nonblocking)
+    }
+
+    /// Ends the server and removes its path, if it still leads here; says what stood there just before. Clients that
+    /// wait to be accepted are reset (`ECONNRESET`): see [`drain`](Self::drain).
+    ///
+    /// # Errors
+    ///
+    /// [`Locked`](crate::ErrorKind::Locked) if the lock was not had within the timeout, or
+    /// [`System`](crate::ErrorKind::System) if the name could not be removed: the server has ended all the same, and a
+    /// dead socket stays, for the next start to replace. [`Forked`](crate::ErrorKind::Forked) in a forked child, which
+    /// changes nothing.
+    ///
+    /// # Race condition
+    ///
+    /// Between a check and an unlink a successor could have come, whose socket would be deleted. It cannot here: both
+    /// happen under the path's lock, and while the listener is open, so that no inode number is taken for another.
+    pub fn close(self) -> Result<Status> {
+        self.ownership.close_with(OwnedFd::from(self.listener))
+    }
+
+    /// Ends the server gracefully: removes the path, lets no new client in, wakes those still blocked in `connect`, and
+    /// hands out the clients that were queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Forked`](crate::ErrorKind::Forked) in a forked child; nothing was changed. What else can go wrong is told by
+    /// [`Drain::status`], since the clients have to be served whatever happened to the name.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+    /// use std::io::Write;
+    /// use unix_stream_server::{ServerSocket, connect};
+    ///
+    /// let server = ServerSocket::create(&path)?;
+    /// let _client = connect(&path)?;
+    /// for client in server.drain()? {
+    ///     client?.write_all(b"served in time\n")?;
+    /// }
+    /// assert!(!path.exists());
+    /// # Ok(()) }
+    /// ```
+    pub fn drain(self) -> Result<Drain> {
+        self.ownership.drain(self.listener)
+    }
+
+    /// The listener for a runtime that wants to have it, and the ownership of its path.
+    ///
+    /// # Errors
+    ///
+    /// The socket is handed back if its inode could not be pinned: no descriptors (`EMFILE`), or the path no longer
+    /// leads to it (`ESTALE`, `ENOENT`).
+    pub fn into_parts(mut self) -> Result<(UnixListener, Ownership), IntoPartsError> {
+        match self.ownership.pin() {
+            Ok(()) => Ok((self.listener, self.ownership)),
+            Err(error) => Err(IntoPartsError { error, server: Box::new(self) }),
+        }
+    }
+
+    /// Makes this process the one that removes the path: see [`Ownership::move_to_this_process`].
+    pub fn move_to_this_process(&mut self) {
+        self.ownership.move_to_this_process();
+    }
+}
+
+impl AsFd for ServerSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl AsRawFd for ServerSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for ServerSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSocket")
+            .field("path", &self.local_path())
+            .field("fd", &self.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+/// [`ServerSocket::into_parts`] failed; the server is in here, unharmed.
+#[derive(Debug)]
+pub struct IntoPartsError {
+    /// Why.
+    pub error: Error,
+    /// The server as it was.
+    pub server: Box<ServerSocket>,
+}
+
+impl fmt::Display for IntoPartsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for IntoPartsError {}
+
+impl From<IntoPartsError> for Error {
+    fn from(error: IntoPartsError) -> Self {
+        error.error
+    }
+}

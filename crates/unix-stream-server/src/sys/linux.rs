@@ -1,0 +1,265 @@
+//! The real kernel, through rustix.
+
+use std::collections::hash_map::RandomState;
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::hash::{BuildHasher, Hasher};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{self as sysfs, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::{FileId, FlockHolder, Stat, Sys};
+use crate::{FileKind, PeerCredentials};
+
+/// A lock file of ours: sticky, and no right but the owner's read. Set atomically with creation.
+pub(crate) const MARK: u32 = 0o1400;
+
+/// Calls that a signal can interrupt are tried again this often, so that no storm of signals can hold us for ever.
+const INTERRUPTIONS: usize = 1_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linux;
+
+impl Sys for Linux {
+    type Fd = OwnedFd;
+
+    fn create_lock(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        uninterrupted(|| sysfs::openat(dir, name, flags, Mode::from_raw_mode(MARK)))
+    }
+
+    fn open_lock(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+        // NONBLOCK: a fifo would hang us. NOCTTY: a terminal would become ours.
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        uninterrupted(|| sysfs::openat(dir, name, flags, Mode::empty()))
+    }
+
+    fn flock(&self, file: &OwnedFd) -> Result<(), Errno> {
+        uninterrupted(|| sysfs::flock(file, FlockOperation::NonBlockingLockExclusive))
+    }
+
+    fn stat(&self, file: &OwnedFd) -> Result<Stat, Errno> {
+        sysfs::fstat(file).map(|stat| Stat::from(&stat))
+    }
+
+    fn stat_at(&self, dir: &OwnedFd, name: &CStr) -> Result<Stat, Errno> {
+        sysfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Stat::from(&stat))
+    }
+
+    fn stat_path(&self, path: &CStr) -> Result<Stat, Errno> {
+        sysfs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Stat::from(&stat))
+    }
+
+    fn unlink(&self, dir: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+        sysfs::unlinkat(dir, name, AtFlags::empty())
+    }
+
+    fn rename(&self, dir: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+        sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
+    }
+
+    fn pin(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        uninterrupted(|| sysfs::openat(dir, name, flags, Mode::empty()))
+    }
+
+    fn chmod(&self, pin: &OwnedFd, mode: u32) -> Result<(), Errno> {
+        sysfs::chmod(proc_path(pin.as_fd(), None)?, Mode::from_raw_mode(mode))
+    }
+
+    fn chown(&self, pin: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
+        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
+        sysfs::chownat(pin, c"", owner, group, AtFlags::EMPTY_PATH)
+    }
+
+    fn is_local(&self, file: &OwnedFd) -> Result<bool, Errno> {
+        Ok(LOCAL_FILE_SYSTEMS.contains(&file_system_magic(file)?))
+    }
+
+    fn socket(&self) -> Result<OwnedFd, Errno> {
+        new_socket(SocketFlags::CLOEXEC)
+    }
+
+    fn fchmod(&self, file: &OwnedFd, mode: u32) -> Result<(), Errno> {
+        sysfs::fchmod(file, Mode::from_raw_mode(mode))
+    }
+
+    fn bind(&self, socket: &OwnedFd, dir: &OwnedFd, name: &CStr, path: Option<&CStr>) -> Result<(), Errno> {
+        let address = match path {
+            Some(path) => SocketAddrUnix::new(path)?,
+            None => SocketAddrUnix::new(proc_path(dir.as_fd(), Some(name))?)?,
+        };
+        net::bind(socket, &address)
+    }
+
+    fn listen(&self, socket: &OwnedFd, backlog: i32) -> Result<(), Errno> {
+        net::listen(socket, backlog)
+    }
+
+    fn shut(&self, socket: &OwnedFd) -> Result<(), Errno> {
+        net::shutdown(socket, Shutdown::Read)
+    }
+
+    fn connect(&self, pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+        // Never a blocking connect: on a full backlog it sleeps for ever.
+        let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let address = SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?;
+        uninterrupted(|| net::connect(&socket, &address))?;
+        Ok(socket)
+    }
+
+    fn peer(&self, socket: &OwnedFd) -> Option<PeerCredentials> {
+        super::peercred::peer_credentials(socket.as_fd()).ok().flatten()
+    }
+
+    fn euid(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn flock_holder(&self, file: FileId) -> FlockHolder {
+        match fs::read_to_string("/proc/locks") {
+            Ok(list) => find_flock(&list, file),
+            Err(_) => FlockHolder::Unknown,
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn pause(&self, most: Duration) {
+        // A fresh RandomState has fresh random keys: jitter without a dependency or shared state.
+        let chance = RandomState::new().build_hasher().finish();
+        let half = most / 2;
+        let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+        std::thread::sleep(half + Duration::from_nanos(chance % span));
+    }
+}
+
+pub(crate) fn new_socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..INTERRUPTIONS {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::INTR)
+}
+
+/// `/proc/self/fd/N`, or `/proc/self/fd/N/name`: the way to a descriptor's file at any path length.
+pub(crate) fn proc_path(fd: BorrowedFd<'_>, name: Option<&CStr>) -> Result<CString, Errno> {
+    let mut path = format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes();
+    if let Some(name) = name {
+        path.push(b'/');
+        path.extend_from_slice(name.to_bytes());
+    }
+    CString::new(path).map_err(|_| Errno::INVAL)
+}
+
+impl From<&sysfs::Stat> for Stat {
+    #[expect(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        reason = "the widths of struct stat differ between the architectures; sizes and nanoseconds are never negative"
+    )]
+    fn from(stat: &sysfs::Stat) -> Self {
+        Stat {
+            id: FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 },
+            kind: kind(FileType::from_raw_mode(stat.st_mode)),
+            mode: stat.st_mode & 0o7777,
+            links: stat.st_nlink as u64,
+            size: stat.st_size as u64,
+            uid: stat.st_uid,
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        }
+    }
+}
+
+fn kind(kind: FileType) -> FileKind {
+    match kind {
+        FileType::RegularFile => FileKind::Regular,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+        FileType::CharacterDevice => FileKind::CharacterDevice,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        FileType::Unknown => FileKind::Unknown,
+    }
+}
+
+fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
+    Ok(uninterrupted(|| sysfs::fstatfs(file))?.f_type as u32)
+}
+
+/// File systems on which every listener lives in this kernel (magic numbers: statfs(2)).
+///
+/// Not among them, because a live socket of another kernel refuses like a dead one: NFS, SMB, 9p, virtiofs, FUSE,
+/// Ceph, AFS, and anything unknown. overlayfs is: its sockets are of this kernel, as long as nobody binds through one
+/// layer and looks through another (documented as a limit).
+const LOCAL_FILE_SYSTEMS: [u32; 16] = [
+    0x0000_ef53, // ext2, ext3, ext4
+    0x0102_1994, // tmpfs
+    0x8584_58f6, // ramfs
+    0x5846_5342, // xfs
+    0x9123_683e, // btrfs
+    0xf2f5_2010, // f2fs
+    0x2fc1_2fc1, // zfs
+    0xca45_1a4e, // bcachefs
+    0x794c_7630, // overlayfs
+    0x3153_464a, // jfs
+    0x5265_4973, // reiserfs
+    0x0000_3434, // nilfs2
+    0x2405_1905, // ubifs
+    0x0000_72b6, // jffs2
+    0xe0f5_e1e2, // erofs
+    0x7371_7368, // squashfs
+];
+
+/// A line reads `1: FLOCK  ADVISORY  WRITE 708 08:02:9175105 0 EOF`; waiters have a `->` (proc_locks(5)).
+fn find_flock(list: &str, file: FileId) -> FlockHolder {
+    let (major, minor) = (sysfs::major(file.dev), sysfs::minor(file.dev));
+    for line in list.lines() {
+        let mut words = line.split_whitespace().skip(1);
+        if words.next() != Some("FLOCK") {
+            continue;
+        }
+        let (Some(pid), Some(place)) = (words.nth(2), words.next()) else { continue };
+        let mut parts = place.split(':');
+        let mut hex = || parts.next().and_then(|part| u32::from_str_radix(part, 16).ok());
+        if hex() != Some(major) || hex() != Some(minor) {
+            continue;
+        }
+        if parts.next().and_then(|inode| inode.parse().ok()) == Some(file.ino) {
+            return match pid.parse() {
+                Ok(pid) => FlockHolder::Process(pid),
+                Err(_) => FlockHolder::Unknown,
+            };
+        }
+    }
+    FlockHolder::Nobody
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flock_is_found_by_device_and_inode_in_proc_locks() {
+        let list = "1: POSIX  ADVISORY  WRITE 1 08:02:77 0 EOF\n\
+            2: FLOCK  ADVISORY  WRITE 708 08:02:77 0 EOF\n\
+            2: -> FLOCK  ADVISORY  WRITE 709 08:02:78 0 EOF\n\
+            junk\n";
+        let file = |ino| FileId { dev: sysfs::makedev(8, 2), ino };
+        assert_eq!(find_flock(list, file(77)), FlockHolder::Process(708));
+        assert_eq!(find_flock(list, file(78)), FlockHolder::Nobody);
+        assert_eq!(find_flock(list, file(7)), FlockHolder::Nobody);
+    }
+}
