@@ -248,10 +248,10 @@ impl Explorer {
                 return Err(format!("P2: party {party} lives, and the name does not lead to it any more"));
             }
         }
-        if self.parties.iter().all(|party| party.stays()) && !crashed && !blocked && !kernel.has_foreign(Name::Socket) {
-            if count(Note::Owns) != 1 {
-                return Err(format!("P1: {} of {} got the path", count(Note::Owns), self.parties.len()));
-            }
+        let all_stay = self.parties.iter().all(|party| party.stays());
+        let winners = count(Note::Owns);
+        if all_stay && !crashed && !blocked && !kernel.has_foreign(Name::Socket) && winners != 1 {
+            return Err(format!("P1: {winners} of {} got the path", self.parties.len()));
         }
         let someone_stays = (0..self.parties.len()).any(|party| kernel.is_live_at_name(party));
         let left = kernel.made();
