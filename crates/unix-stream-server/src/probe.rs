@@ -10,8 +10,9 @@ use crate::PathState;
 use crate::error::Result;
 use crate::place::{Place, check};
 use crate::protocol::judge_pin;
+use crate::sys::diag::find_listener;
 use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{FlockHolder, Stat, Sys};
+use crate::sys::{FileId, FlockHolder, Stat, Sys};
 
 const PROBE: &str = "probe";
 
@@ -80,7 +81,10 @@ pub enum LockState {
     },
 }
 
-/// Everything that can be said of a path without changing it; probes like [`probe`].
+/// Everything that can be said of a path without changing it, and without disturbing a live server where the kernel
+/// lists its listeners (`NETLINK_SOCK_DIAG`). What it does not list is probed, as by [`probe`].
+///
+/// The peer of a live server is then a process that has the listening socket open, if we may see it.
 ///
 /// # Errors
 ///
@@ -89,7 +93,11 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     let path = path.as_ref();
     check(path, PROBE)?;
     let (state, stat) = match pin_following(path) {
-        Ok(pin) => (judge_pin(&Linux, &pin, false), Linux.stat(&pin).ok()),
+        Ok(pin) => {
+            let stat = Linux.stat(&pin).ok();
+            let listed = stat.and_then(|stat| listed_state(stat.id));
+            (listed.unwrap_or_else(|| judge_pin(&Linux, &pin, false)), stat)
+        }
         Err(state) => (state, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
@@ -99,6 +107,16 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         mode: stat.map(|stat| stat.mode),
         inode: stat.map(|stat| stat.id.ino),
         lock: lock_state(path),
+    })
+}
+
+/// The state by the kernel's own list. Its silence says nothing.
+fn listed_state(file: FileId) -> Option<PathState> {
+    let listener = find_listener(file)?;
+    Some(match (listener.is_stream, listener.is_full) {
+        (false, _) => PathState::OtherType,
+        (true, true) => PathState::Busy,
+        (true, false) => PathState::Live { peer: listener.holder() },
     })
 }
 
