@@ -38,11 +38,11 @@ pub fn connect(path: impl AsRef<Path>) -> Result<UnixStream> {
     connect_until(path.as_ref(), None)
 }
 
-/// Connects like [`connect`], within a time; zero: only if it can be done at once.
+/// Connects like [`connect()`], within a time; zero: only if it can be done at once.
 ///
 /// # Errors
 ///
-/// Those of [`connect`], and [`TimedOut`](ErrorKind::TimedOut) (`ETIMEDOUT`) if the backlog was full all the time.
+/// Those of [`connect()`], and [`TimedOut`](ErrorKind::TimedOut) (`ETIMEDOUT`) if the backlog was full all the time.
 pub fn connect_timeout(path: impl AsRef<Path>, timeout: Duration) -> Result<UnixStream> {
     // A time beyond the clock's end is for ever.
     connect_until(path.as_ref(), Instant::now().checked_add(timeout))

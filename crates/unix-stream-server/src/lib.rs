@@ -34,8 +34,8 @@
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
-//! | be a client | [`connect`], [`connect_timeout`] |
-//! | know who serves at a path | [`probe`], [`inspect`] |
+//! | be a client | [`connect()`], [`connect_timeout`] |
+//! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`] |
 //!
 //! # Hazards

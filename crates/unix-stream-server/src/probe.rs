@@ -39,7 +39,7 @@ pub fn probe(path: impl AsRef<Path>) -> Result<PathState> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// As of [`probe`].
+    /// As of [`probe()`].
     pub state: PathState,
     /// Where the path leads, if it is a symbolic link.
     pub target: Option<PathBuf>,
@@ -82,13 +82,13 @@ pub enum LockState {
 }
 
 /// Everything that can be said of a path without changing it, and without disturbing a live server where the kernel
-/// lists its listeners (`NETLINK_SOCK_DIAG`). What it does not list is probed, as by [`probe`].
+/// lists its listeners (`NETLINK_SOCK_DIAG`). What it does not list is probed, as by [`probe()`].
 ///
 /// The peer of a live server is then a process that has the listening socket open, if we may see it.
 ///
 /// # Errors
 ///
-/// As for [`probe`].
+/// As for [`probe()`].
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     let path = path.as_ref();
     check(path, PROBE)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What stands at a path, as far as this kernel can tell. The answer of [`probe`](crate::probe).
+/// What stands at a path, as far as this kernel can tell. The answer of [`probe`](crate::probe()).
 ///
 /// It is what *was* true: without the path's lock the next system call may find something else. Only
 /// [`ServerSocket::create`](crate::ServerSocket::create), which holds the lock while it judges, acts on it.
