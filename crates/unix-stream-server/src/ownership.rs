@@ -63,7 +63,20 @@ impl Ownership {
         &self.place.shown
     }
 
-    /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched.
+    /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched, and
+    /// a life lock is kept until this is dropped: for a server that drains by other means.
+    ///
+    /// # Errors
+    ///
+    /// As for [`close`](Self::close).
+    pub fn unpublish(&mut self) -> Result<Status> {
+        self.check_process()?;
+        self.armed = false;
+        self.protocol(&self.options).unpublish(self.id)
+    }
+
+    /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched. A
+    /// life lock is given back.
     ///
     /// # Errors
     ///
@@ -71,11 +84,9 @@ impl Ownership {
     /// not be removed: the socket's file stays, and the next start replaces it once it is dead.
     /// [`Forked`](ErrorKind::Forked) in a forked child.
     pub fn close(mut self) -> Result<Status> {
-        self.check_process()?;
-        self.armed = false;
-        let status = self.protocol(&self.options).unpublish(self.id);
+        let status = self.unpublish()?;
         self.end_life();
-        status
+        Ok(status)
     }
 
     /// Ends the server gracefully: see [`ServerSocket::drain`](crate::ServerSocket::drain). `listener` is the one that
