@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::builder::CREATE;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ownership::Process;
 use crate::place::Place;
 use crate::protocol::{Claimed, Options, Protocol};
@@ -17,9 +19,9 @@ use crate::{PathState, ServerSocket};
 #[derive(Debug)]
 #[must_use = "dropping a claim gives the path back"]
 pub struct Claim {
-    place: Option<Place<OwnedFd>>,
+    /// `None` only while it is being consumed.
+    held: Option<(Place<OwnedFd>, Claimed<OwnedFd>)>,
     options: Options,
-    claimed: Option<Claimed<OwnedFd>>,
     process: Process,
     state: PathState,
 }
@@ -27,7 +29,7 @@ pub struct Claim {
 impl Claim {
     pub(crate) fn new(place: Place<OwnedFd>, options: Options, claimed: Claimed<OwnedFd>) -> Self {
         let state = claimed.state;
-        Claim { place: Some(place), options, claimed: Some(claimed), process: Process::current(), state }
+        Claim { held: Some((place, claimed)), options, process: Process::current(), state }
     }
 
     /// What stands at the path: [`PathState::Absent`] or [`PathState::Dead`].
@@ -39,7 +41,7 @@ impl Claim {
     /// The path, absolute where the working directory was known.
     #[must_use]
     pub fn local_path(&self) -> &Path {
-        self.place.as_ref().map_or(Path::new(""), |place| &place.shown)
+        self.held.as_ref().map_or(Path::new(""), |(place, _)| &place.shown)
     }
 
     /// Publishes the socket: removes what is dead, binds and listens.
@@ -47,11 +49,11 @@ impl Claim {
     /// # Errors
     ///
     /// As for [`Builder::create`](crate::Builder::create); [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a forked
-    /// child. The claim is given back.
+    /// child. The path is then no longer claimed.
     pub fn listen(mut self) -> Result<ServerSocket> {
         self.process.check(CREATE, self.local_path())?;
-        let (Some(place), Some(claimed)) = (self.place.take(), self.claimed.take()) else {
-            return Err(self.process.forked(CREATE, Path::new("")));
+        let Some((place, claimed)) = self.held.take() else {
+            return Err(Error::new(ErrorKind::Invalid, CREATE, "", Errno::INVAL, "the claim has been used"));
         };
         let protocol = Protocol { sys: &Linux, place: &place, options: &self.options, operation: CREATE };
         let published = protocol.publish_claim(claimed)?;
@@ -61,8 +63,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let (Some(place), Some(claimed), true) = (&self.place, self.claimed.take(), self.process.is_current()) {
-            let protocol = Protocol { sys: &Linux, place, options: &self.options, operation: CREATE };
+        if let (Some((place, claimed)), true) = (self.held.take(), self.process.is_current()) {
+            let protocol = Protocol { sys: &Linux, place: &place, options: &self.options, operation: CREATE };
             protocol.abandon_claim(claimed);
         }
     }

@@ -171,11 +171,10 @@ impl Process {
     }
 
     pub(crate) fn check(self, operation: &'static str, path: &Path) -> Result<()> {
-        if self.is_current() { Ok(()) } else { Err(self.forked(operation, path)) }
-    }
-
-    pub(crate) fn forked(self, operation: &'static str, path: &Path) -> Error {
+        if self.is_current() {
+            return Ok(());
+        }
         let why = format!("it belongs to process {}, and this is a forked child; let the parent do it", self.0);
-        Error::new(ErrorKind::Forked, operation, path, Errno::PERM, why)
+        Err(Error::new(ErrorKind::Forked, operation, path, Errno::PERM, why))
     }
 }

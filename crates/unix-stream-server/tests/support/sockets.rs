@@ -1,0 +1,113 @@
+//! Sockets of every kind that may stand at a path, made without the library.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::PATIENCE;
+
+/// A socket of a type, bound to a path, which does not listen.
+#[must_use]
+pub fn bound(path: &Path, kind: SocketType) -> OwnedFd {
+    let socket = net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).expect("socket");
+    net::bind(&socket, &SocketAddrUnix::new(path).expect("a short path")).expect("bind");
+    socket
+}
+
+/// A dead socket. It never listened, so that not even a copy of its descriptor in a child of another test that is
+/// just being started can make it look alive.
+pub fn put_dead(path: &Path) {
+    drop(bound(path, SocketType::STREAM));
+}
+
+/// A live server of a stranger, who knows no lock.
+#[must_use]
+pub fn stranger(path: &Path) -> UnixListener {
+    UnixListener::bind(path).expect("bind")
+}
+
+/// A live server with a full backlog, and the clients that fill it.
+#[must_use]
+pub fn busy(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
+    let server = bound(path, SocketType::STREAM);
+    net::listen(&server, 0).expect("listen");
+    let clients = fill(path);
+    (server, clients)
+}
+
+/// Clients until the backlog is full.
+#[must_use]
+pub fn fill(path: &Path) -> Vec<OwnedFd> {
+    let address = SocketAddrUnix::new(path).expect("a short path");
+    let mut clients = Vec::new();
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let client = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("socket");
+        match net::connect(&client, &address) {
+            Ok(()) => clients.push(client),
+            Err(Errno::AGAIN) => return clients,
+            Err(errno) => panic!("connect to {}: {errno}", path.display()),
+        }
+        assert!(clients.len() < 10_000, "the backlog never fills");
+    }
+}
+
+/// The next client of any listener, which must come.
+#[track_caller]
+pub fn next_client(server: &impl AsFd) -> UnixStream {
+    let seconds = rustix::event::Timespec { tv_sec: PATIENCE.as_secs().try_into().expect("few"), tv_nsec: 0 };
+    let mut events = [PollFd::new(server, PollFlags::IN)];
+    let came = rustix::event::poll(&mut events, Some(&seconds)).expect("poll");
+    assert_eq!(came, 1, "no client came");
+    UnixStream::from(net::accept_with(server, SocketFlags::CLOEXEC).expect("accept"))
+}
+
+/// A client of the path is served by just this server; those queued before it have gone.
+#[track_caller]
+pub fn assert_serves(server: &impl AsFd, path: &Path) {
+    let mut client = unix_stream_server::connect_timeout(path, PATIENCE).expect("the server is alive");
+    let word = unique();
+    client.write_all(&word).expect("write");
+    client.shutdown(std::net::Shutdown::Write).expect("shutdown");
+    // Probes and earlier clients said nothing or something else.
+    for _ in 0..10_000 {
+        let mut accepted = next_client(server);
+        if said(&mut accepted) == word {
+            return;
+        }
+    }
+    panic!("clients of {} land elsewhere", path.display());
+}
+
+/// What a client has said before it hung up or shut its side; nothing if it is still connected and silent.
+fn said(client: &mut UnixStream) -> Vec<u8> {
+    client.set_nonblocking(true).expect("fcntl");
+    let mut words = Vec::new();
+    let _ = client.read_to_end(&mut words);
+    words
+}
+
+fn unique() -> Vec<u8> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("word {} of {}", NEXT.fetch_add(1, Ordering::Relaxed), std::process::id()).into_bytes()
+}
+
+/// A word each way between the ends of a connection.
+#[track_caller]
+pub fn assert_connected(mut one: UnixStream, mut other: UnixStream) {
+    let mut word = [0; 4];
+    one.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
+    other.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
+    one.write_all(b"ping").expect("write");
+    other.read_exact(&mut word).expect("read");
+    assert_eq!(&word, b"ping");
+    other.write_all(b"pong").expect("write");
+    one.read_exact(&mut word).expect("read");
+    assert_eq!(&word, b"pong");
+}
