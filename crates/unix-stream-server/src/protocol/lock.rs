@@ -143,50 +143,73 @@ impl<S: Sys> Protocol<'_, S> {
     fn try_lock(&self, which: Which) -> Result<Attempt<S::Fd>> {
         let (dir, name) = (&self.place.dir, self.lock_name(which));
         for _ in 0..RESTARTS {
-            let (file, created) = match self.sys.create_lock(dir, name) {
-                Ok(file) => (file, true),
+            let taken = match self.sys.create_lock(dir, name) {
+                Ok(file) => self.take_new(which, file)?,
                 Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
-                    Ok(file) => (file, false),
-                    Err(Errno::NOENT) => continue, // given back between the two calls
+                    Ok(file) => self.take_left(which, file)?,
+                    Err(Errno::NOENT) => None, // given back between the two calls
                     Err(Errno::ACCESS | Errno::PERM) => match self.mend_own(name) {
-                        Mended::Yes => continue,
-                        Mended::NotOurs(stat) => return Ok(Attempt::Busy(Holder::Denied(stat))),
-                        Mended::Vanished => continue,
+                        Mended::Yes | Mended::Vanished => None,
+                        Mended::NotOurs(stat) => Some(Attempt::Busy(Holder::Denied(stat))),
                     },
                     // A symbolic link (NOFOLLOW), a socket, a device without a driver.
-                    Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => {
-                        return Ok(Attempt::Busy(Holder::Foreign(None)));
-                    }
+                    Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Some(Attempt::Busy(Holder::Foreign(None))),
                     Err(errno) => return Err(self.failed("open the lock file", errno)),
                 },
                 Err(errno) => return Err(self.failed("create the lock file", errno)),
             };
-            let mut stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
-            if created && stat.mode == MARK_MASKED && self.sys.fchmod(&file, MARK).is_ok() {
-                stat.mode = MARK;
-            }
-            // Judged by the descriptor, never by the name. One that we made ourselves is ours even where the file
-            // system keeps no modes: then nobody takes it over, as nobody takes git's.
-            if !created && !is_mark(&stat) {
-                return Ok(Attempt::Busy(Holder::Foreign(Some(stat.kind))));
-            }
-            match self.sys.flock(&file) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(Holder::Flocked(stat.id))),
-                Err(errno) => return Err(self.no_flock(name, created, errno)),
-            }
-            // Between open and flock its holder may have unlinked it and gone: then we hold an orphan, while others
-            // may hold a new file at the name.
-            match self.sys.stat_at(dir, name) {
-                Ok(now) if now.id == stat.id && now.links == 1 => {
-                    return Ok(Attempt::Held(Lock { file, id: stat.id, which, inherited: !created }));
-                }
-                Ok(now) if now.id == stat.id => return Ok(Attempt::Busy(Holder::Linked)),
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(self.failed("fstatat the lock file", errno)),
+            if let Some(attempt) = taken {
+                return Ok(attempt);
             }
         }
         Ok(Attempt::Busy(Holder::Contended))
+    }
+
+    /// A lock file that we have just created. `None`: another of ours took it for a dead holder's before we had the
+    /// flock, and has unlinked it since.
+    fn take_new(&self, which: Which, file: S::Fd) -> Result<Option<Attempt<S::Fd>>> {
+        match self.sys.flock(&file) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
+                return Ok(Some(Attempt::Busy(Holder::Flocked(stat.id))));
+            }
+            Err(errno) => return Err(self.no_flock(self.lock_name(which), errno)),
+        }
+        // Whoever unlinks holds the flock, so a file with a link now has it until we are done. That it is at its name
+        // needs no second stat: nobody but a stranger renames it, and a stranger could a moment later just as well.
+        let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
+        if stat.links == 0 {
+            return Ok(None);
+        }
+        if stat.mode == MARK_MASKED {
+            let _ = self.sys.fchmod(&file, MARK); // an odd umask; where it stays so, the owner's next start mends it
+        }
+        // Ours even where the file system keeps no modes: then nobody takes it over, as nobody takes git's.
+        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false })))
+    }
+
+    /// A lock file that was there, judged by its descriptor, never by its name. `None`: it is not at its name any more.
+    fn take_left(&self, which: Which, file: S::Fd) -> Result<Option<Attempt<S::Fd>>> {
+        let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
+        if !is_mark(&stat) {
+            return Ok(Some(Attempt::Busy(Holder::Foreign(Some(stat.kind)))));
+        }
+        match self.sys.flock(&file) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Some(Attempt::Busy(Holder::Flocked(stat.id)))),
+            Err(errno) => return Err(self.failed("flock the lock file", errno)),
+        }
+        // Between open and flock its holder may have unlinked it and gone: then we hold an orphan, while others may
+        // hold a new file at the name.
+        match self.sys.stat_at(&self.place.dir, self.lock_name(which)) {
+            Ok(now) if now.id == stat.id && now.links == 1 => {
+                Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: true })))
+            }
+            Ok(now) if now.id == stat.id => Ok(Some(Attempt::Busy(Holder::Linked))),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failed("fstatat the lock file", errno)),
+        }
     }
 
     fn lock_name(&self, which: Which) -> &CStr {
@@ -226,10 +249,11 @@ impl<S: Sys> Protocol<'_, S> {
         drop(lock.file);
     }
 
-    fn no_flock(&self, name: &CStr, created: bool, errno: Errno) -> Error {
+    /// The error for a lock file of our own that cannot be flocked.
+    fn no_flock(&self, name: &CStr, errno: Errno) -> Error {
         // Only where flock is no operation of the file system at all is it certain that nobody else has taken the
         // file over in the meantime. On a passing error it stays, for the next of ours to take over.
-        if created && matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) {
+        if matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) {
             let _ = self.sys.unlink(&self.place.dir, name);
         }
         self.failed("flock the lock file", errno)

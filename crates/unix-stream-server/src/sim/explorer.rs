@@ -170,8 +170,9 @@ impl Explorer {
                     // A step that no other party can notice, and that depends on none, need not be tried in every
                     // order. A crash just after it is the same as just before.
                     let alone = match call {
-                        // What the protocol reads of an open file's fstat (kind, mode, size, number) never changes.
-                        Call::Note(..) | Call::Socket | Call::Stat(_) => true,
+                        // Of a file whose flock we hold nothing changes: whoever changes it holds the flock.
+                        Call::Stat(fd) => state.kernel.is_steady(party, fd),
+                        Call::Note(..) | Call::Socket => true,
                         // A second listen; a descriptor that was not the last of anything.
                         Call::Listen(_) | Call::Close(_) => next.0.kernel.looks_like(&state.kernel),
                         _ => false,

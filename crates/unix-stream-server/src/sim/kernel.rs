@@ -216,6 +216,15 @@ impl Kernel {
         Reply::Fd(put(&mut self.processes[party].fds, object))
     }
 
+    /// Nothing that others do changes what fstat says of this descriptor, as far as the protocol reads it: a file of
+    /// which the party holds the flock, or a pin, of which it reads the kind and the number.
+    pub(super) fn is_steady(&self, party: usize, fd: usize) -> bool {
+        match self.object(party, fd) {
+            Object::File(number) => self.inodes[number].as_ref().is_some_and(|inode| inode.flock == Some((party, fd))),
+            Object::Pin(_) | Object::Socket(_) | Object::Connection => true,
+        }
+    }
+
     fn stat(&self, number: usize) -> Reply {
         let inode = self.inodes[number].as_ref().expect("an inode that is in use exists");
         Reply::Stat(Stat {
