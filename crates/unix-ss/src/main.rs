@@ -1,1 +1,44 @@
-fn main() {}
+//! `unix-ss`: run any program behind a Unix domain socket, without races, thefts, stale files or lost clients.
+//!
+//! The rules are the library's, `unix-stream-server`; here is only what turns them into a command.
+
+mod activate;
+mod children;
+mod cli;
+mod connect;
+mod errno;
+mod exit;
+mod fenced;
+mod lost;
+mod message;
+mod program;
+mod serve;
+mod signals;
+mod socket;
+mod status;
+mod transfer;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Also the way of --help and --version. Not `error.exit()`: a reader that has gone is no reason to panic.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
+        }
+    };
+    ExitCode::from(match cli.command {
+        Command::Serve(args) if args.activate => activate::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Connect(args) => connect::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::ActivateExec(args) => activate::become_program(&args),
+    })
+}

@@ -1,0 +1,39 @@
+//! Descriptors that exist by agreement: a number on the command line, or the 3 of socket activation.
+//!
+//! # Safety
+//!
+//! Each function makes an `OwnedFd` of a number. That is sound if the number is open and nobody else in this process
+//! owns it. Open is checked here. Nobody else: both run at the very start of the process, when it has opened nothing of
+//! its own beyond the standard three, which are refused.
+
+#![expect(unsafe_code, reason = "a descriptor that is agreed on by its number has no safe constructor")]
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+
+/// Takes an inherited descriptor over; it is closed in what we start.
+///
+/// To be called before the process opens anything: otherwise the number of a descriptor that was *not* inherited might
+/// be one of ours.
+pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 3 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: borrowed only for this call, which says EBADF of a number that is not open.
+    fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::CLOEXEC)?;
+    // SAFETY: open, as the call above has shown, and by our caller's word nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// The descriptor that is in the way of an agreed number, if there is one, to be replaced by `dup2`.
+pub(crate) fn in_the_way(number: RawFd) -> Option<OwnedFd> {
+    if number < 3 {
+        return None;
+    }
+    // SAFETY: borrowed only for this call, which says EBADF of a number that is not open.
+    fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }).ok()?;
+    // SAFETY: open, as the call above has shown, and inherited: we have opened nothing yet.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -1,0 +1,61 @@
+//! When a server no longer has its path.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use unix_stream_server::{Error, Status};
+
+use crate::exit;
+use crate::message::say;
+
+/// How often a server looks whether its path is still there.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When the next look is due.
+pub(crate) struct Look(Instant);
+
+impl Look {
+    pub(crate) fn new() -> Self {
+        Look(Instant::now() + INTERVAL)
+    }
+
+    pub(crate) fn due(&self) -> Instant {
+        self.0
+    }
+
+    /// True once each interval.
+    pub(crate) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.0 <= now;
+        if due {
+            self.0 = now + INTERVAL;
+        }
+        due
+    }
+}
+
+/// What to say of a path that was closed, and the exit status that follows from it.
+pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
+    let path = path.display();
+    match status {
+        Ok(Status::Gone) => {
+            say(format_args!("lost the path {path}: it was deleted or moved away by somebody{and_now}"));
+            exit::LOST
+        }
+        Ok(Status::Replaced) => {
+            say(format_args!("lost the path {path}: somebody put something else there, which is left alone{and_now}"));
+            exit::LOST
+        }
+        Ok(Status::Unknown { errno }) => {
+            let errno = std::io::Error::from_raw_os_error(errno);
+            let why = crate::message::reason(&errno);
+            say(format_args!("cannot tell whether {path} is still ours, so it was not removed: {why}{and_now}"));
+            exit::FAILED
+        }
+        Ok(_) => exit::DONE,
+        Err(error) => {
+            say(error);
+            exit::FAILED
+        }
+    }
+}

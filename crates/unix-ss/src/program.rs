@@ -1,0 +1,109 @@
+//! How PROG is started: what it finds in its environment and on its descriptors.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Pid;
+use unix_stream_server::peer_credentials;
+
+/// PROG for one client each.
+pub(crate) struct Program<'a> {
+    program: &'a OsStr,
+    args: &'a [OsString],
+    path: &'a Path,
+    stale: Vec<OsString>,
+}
+
+impl<'a> Program<'a> {
+    pub(crate) fn new(command: &'a [OsString], path: &'a Path) -> Self {
+        let (program, args) = split(command);
+        Program { program, args, path, stale: stale_variables() }
+    }
+
+    pub(crate) fn name(&self) -> std::path::Display<'a> {
+        Path::new(self.program).display()
+    }
+
+    /// Starts it with the client as standard input and output, by the conventions of UCSPI (ucspi-unix).
+    ///
+    /// The client is left as it was, for another try after an error for want of resources. Whoever drops it after a
+    /// success leaves PROG the only owner, so that the client sees an end of file when PROG ends.
+    pub(crate) fn start(&self, client: &UnixStream) -> io::Result<Pid> {
+        let mut command = Command::new(self.program);
+        command.args(self.args);
+        for variable in &self.stale {
+            command.env_remove(variable);
+        }
+        command.env("PROTO", "UNIX").env("UNIXLOCALPATH", self.path);
+        if let Ok(Some(peer)) = peer_credentials(client) {
+            if let Some(pid) = peer.pid {
+                command.env("UNIXREMOTEPID", pid.to_string());
+            }
+            command.env("UNIXREMOTEEUID", peer.uid.to_string()).env("UNIXREMOTEEGID", peer.gid.to_string());
+        }
+        command.stdin(OwnedFd::from(client.try_clone()?)).stdout(OwnedFd::from(client.try_clone()?));
+        // A group of its own, so that one signal reaches all that PROG starts, and a terminal's ^C comes to us alone.
+        // With nothing more than this, std starts it by posix_spawn, which does not copy our memory map.
+        command.process_group(0);
+        // Not waited for by this handle: the server reaps every child that ends.
+        command.spawn().map(|child| Pid::from_child(&child))
+    }
+}
+
+/// PROG and its arguments; clap has seen to it that there is one.
+pub(crate) fn split(command: &[OsString]) -> (&OsStr, &[OsString]) {
+    match command.split_first() {
+        Some((program, args)) => (program, args),
+        None => (OsStr::new(""), &[]),
+    }
+}
+
+/// Variables of ours that would say something untrue to PROG: what we were handed by a service manager, or by another
+/// server of this kind that we run behind.
+pub(crate) fn stale_variables() -> Vec<OsString> {
+    const NAMES: [&str; 7] = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "UNIX_SS_OWNED_PATH",
+        "PROTO",
+    ];
+    let is_stale = |name: &OsString| {
+        let name = name.as_bytes();
+        NAMES.iter().any(|stale| stale.as_bytes() == name)
+            || name.starts_with(b"UNIXLOCAL")
+            || name.starts_with(b"UNIXREMOTE")
+    };
+    std::env::vars_os().map(|(name, _)| name).filter(is_stale).collect()
+}
+
+/// An error that will pass: too many descriptors, processes, or pages for the moment.
+pub(crate) fn lacks_resources(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Has this client gone without having sent a byte? Then nobody would read an answer.
+///
+/// A client that has only shut down its sending side waits for an answer, and is no such one: it polls no POLLHUP.
+pub(crate) fn hung_up(client: &UnixStream) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::{RecvFlags, recv};
+
+    let mut fds = [PollFd::new(client, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut fds, Some(&now)).is_err() || !fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        return false;
+    }
+    // Data that was sent before the end is served all the same.
+    !matches!(recv(client, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((1.., _)))
+}

@@ -1,0 +1,277 @@
+//! `serve`: one PROG for each client.
+//!
+//! A single thread that waits in poll(2) for a client or a signal. It goes through three stages: open; closing, from
+//! the first signal (or the loss of the path) on, until the queue is empty and the PROGs have ended; and stopping, from
+//! the second signal on, until the PROGs have been made to end.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use unix_stream_server::{Drain, ServerSocket};
+
+use crate::children::Children;
+use crate::cli::Serve;
+use crate::message::{reason, say};
+use crate::program::{Program, hung_up, lacks_resources};
+use crate::signals::Signals;
+use crate::socket::{self, Ready};
+use crate::{exit, lost};
+
+/// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a client that has been accepted waits for resources to start its PROG.
+const HOLD: Duration = Duration::from_secs(10);
+/// What PROGs get between SIGTERM and SIGKILL.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Clients accepted in a row before the signals are looked at again.
+const BATCH: usize = 64;
+
+/// Serves until told to end; the exit status.
+pub(crate) fn run(args: &Serve) -> u8 {
+    serve(args).unwrap_or_else(|status| status)
+}
+
+fn serve(args: &Serve) -> Result<u8, u8> {
+    let ready = Ready::take(args)?;
+    // Caught before the socket is there, so that no signal can end us between and leave it behind.
+    let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT]).map_err(|error| {
+        say(format_args!("cannot catch signals: {}", reason(&error)));
+        exit::FAILED
+    })?;
+    let server = socket::create(args)?;
+    let path = server.local_path().to_owned();
+    if let Err(error) = server.set_nonblocking(true) {
+        say(format_args!("cannot serve at {}: {}", path.display(), reason(&error)));
+        return Err(exit::FAILED);
+    }
+    let mut serving = Serving {
+        program: Program::new(&args.program, &path),
+        most: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
+        queue: Queue::Open(server, lost::Look::new()),
+        children: Children::default(),
+        held: None,
+        paused: None,
+        complained: false,
+        signalled: 0,
+        stopping: None,
+        status: exit::DONE,
+    };
+    ready.announce();
+    Ok(serving.run(&signals))
+}
+
+struct Serving<'a> {
+    program: Program<'a>,
+    /// How many PROGs may run.
+    most: usize,
+    queue: Queue,
+    children: Children,
+    /// A client that has been accepted and waits for resources, until then.
+    held: Option<(UnixStream, Instant)>,
+    /// Nobody is accepted until then.
+    paused: Option<Instant>,
+    /// The pause that lasts has been reported.
+    complained: bool,
+    /// How often we have been told to end.
+    signalled: u32,
+    stopping: Option<Stopping>,
+    /// What has come of it so far.
+    status: u8,
+}
+
+enum Queue {
+    Open(ServerSocket, lost::Look),
+    Closing(Drain),
+    /// The drain is kept, since it has the life lock of `--lock-scope lifetime`: no successor may start while a PROG
+    /// still runs. `None`: the library would not close (never seen).
+    Empty(#[expect(dead_code, reason = "for its drop")] Option<Drain>),
+}
+
+struct Stopping {
+    by: Signal,
+    /// When SIGKILL is due, until it has been sent.
+    kill: Option<Instant>,
+}
+
+impl Serving<'_> {
+    fn run(&mut self, signals: &Signals) -> u8 {
+        loop {
+            for signal in signals.take() {
+                if signal == Signal::CHILD { self.reap() } else { self.end_by(signal) }
+            }
+            self.look_at_path();
+            self.kill_if_due();
+            let more = self.admit();
+            if self.is_done() {
+                break;
+            }
+            if let Err(error) = self.wait(signals, more) {
+                say(format_args!("cannot wait for clients: {}", reason(&error)));
+                return exit::FAILED;
+            }
+        }
+        self.stopping.as_ref().map_or(self.status, |stopping| exit::of_signal(stopping.by.as_raw()))
+    }
+
+    fn is_done(&self) -> bool {
+        let served = matches!(self.queue, Queue::Empty(_)) && self.held.is_none();
+        self.children.count() == 0 && (served || self.stopping.is_some())
+    }
+
+    fn reap(&mut self) {
+        if self.children.reap() {
+            self.paused = None; // a PROG that ended gives back what may have been lacking
+        }
+    }
+
+    /// The first signal closes, the second ends the PROGs, the third kills them.
+    fn end_by(&mut self, signal: Signal) {
+        self.signalled += 1;
+        match (self.signalled, &mut self.stopping) {
+            (1, _) => self.close(),
+            (_, None) => {
+                self.held = None;
+                self.children.signal(Signal::TERM);
+                self.stopping = Some(Stopping { by: signal, kill: Some(Instant::now() + LAST_WORDS) });
+            }
+            (_, Some(stopping)) => stopping.kill = stopping.kill.map(|_| Instant::now()),
+        }
+    }
+
+    fn kill_if_due(&mut self) {
+        if let Some(Stopping { kill: kill @ Some(_), .. }) = &mut self.stopping {
+            if kill.is_some_and(|due| due <= Instant::now()) {
+                *kill = None;
+                self.children.signal(Signal::KILL);
+            }
+        }
+    }
+
+    /// A server that has lost its path gets no new clients. It serves those it has, and ends.
+    fn look_at_path(&mut self) {
+        let Queue::Open(server, look) = &mut self.queue else { return };
+        if look.is_due() && server.was_stolen() {
+            self.close();
+        }
+    }
+
+    /// Removes the path and lets nobody in any more; the queue remains to be served.
+    fn close(&mut self) {
+        let Queue::Open(server, _) = std::mem::replace(&mut self.queue, Queue::Empty(None)) else { return };
+        let path = server.local_path().to_owned();
+        match server.drain() {
+            Ok(drain) => {
+                self.status = lost::report(&path, drain.status(), "; serving the clients that are here, then ending");
+                self.queue = Queue::Closing(drain);
+            }
+            Err(error) => {
+                say(error);
+                self.status = exit::FAILED;
+            }
+        }
+    }
+
+    fn may_admit(&self) -> bool {
+        let paused = self.paused.is_some_and(|until| Instant::now() < until);
+        self.stopping.is_none() && !paused && self.children.count() < self.most
+    }
+
+    /// Starts a PROG for each client in the queue, as far as there is room; true if there may be more of them.
+    fn admit(&mut self) -> bool {
+        for _ in 0..BATCH {
+            if !self.may_admit() {
+                return false;
+            }
+            self.paused = None;
+            match self.next() {
+                Ok(Some((client, until))) => self.start(client, until),
+                Ok(None) => return false,
+                Err(error) => self.pause(format_args!("cannot accept a client: {}; trying again", reason(&error))),
+            }
+        }
+        true
+    }
+
+    /// The next client, and until when it may be held; `None` if there is none now.
+    fn next(&mut self) -> io::Result<Option<(UnixStream, Instant)>> {
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
+        let client = match &mut self.queue {
+            Queue::Open(server, _) => match server.accept() {
+                Ok((client, _)) => Ok(Some(client)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(error),
+            },
+            Queue::Closing(drain) => drain.next().transpose(),
+            Queue::Empty(_) => Ok(None),
+        }?;
+        if client.is_none() {
+            self.queue = match std::mem::replace(&mut self.queue, Queue::Empty(None)) {
+                Queue::Closing(drain) => Queue::Empty(Some(drain)),
+                queue => queue,
+            };
+        }
+        Ok(client.map(|client| (client, Instant::now() + HOLD)))
+    }
+
+    fn start(&mut self, client: UnixStream, until: Instant) {
+        // Somebody who only looked whether we are alive, or who gave up while queued, starts no program.
+        if hung_up(&client) {
+            return;
+        }
+        match self.program.start(&client) {
+            Ok(pid) => {
+                self.children.add(pid);
+                self.complained = false;
+            }
+            Err(error) if lacks_resources(&error) && Instant::now() < until => {
+                self.held = Some((client, until));
+                let name = self.program.name();
+                self.pause(format_args!("cannot run {name} yet: {}; trying again", reason(&error)));
+            }
+            Err(error) => {
+                say(format_args!("cannot run {}: {}; closing its client", self.program.name(), reason(&error)));
+            }
+        }
+    }
+
+    /// Waiting, where trying again at once would spin. Said once, not each time.
+    fn pause(&mut self, why: std::fmt::Arguments<'_>) {
+        self.paused = Some(Instant::now() + PAUSE);
+        if !self.complained {
+            self.complained = true;
+            say(why);
+        }
+    }
+
+    /// Until there is a client, a signal, or something is due. `more`: only look.
+    fn wait(&self, signals: &Signals, more: bool) -> io::Result<()> {
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill);
+        let mut due = [self.paused, kill, None];
+        if let Queue::Open(server, look) = &self.queue {
+            due[2] = Some(look.due());
+            if self.may_admit() {
+                fds.push(PollFd::from_borrowed_fd(server.as_fd(), PollFlags::IN));
+            }
+        }
+        let left = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
+        // Rounded up by a millisecond, lest the last one be spent in a hundred polls.
+        let left = if more { Some(Duration::ZERO) } else { left.map(|left| left + Duration::from_millis(1)) };
+        match poll(&mut fds, left.and_then(|left| Timespec::try_from(left).ok()).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            // No memory for it: that passes.
+            Err(Errno::NOMEM | Errno::AGAIN) => {
+                std::thread::sleep(PAUSE);
+                Ok(())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

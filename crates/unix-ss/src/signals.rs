@@ -1,0 +1,64 @@
+//! Signals as something that can be polled.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
+use signal_hook::{flag, low_level::pipe};
+
+/// The signals that have come in since the last look, behind a descriptor that is readable when there are any.
+///
+/// As with the kernel's own pending signals, two of a kind that come before anybody looks count as one.
+pub(crate) struct Signals {
+    wake: UnixStream,
+    flags: Vec<(Signal, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    /// Catches these signals from now on. Programs started later have them at their default again (exec resets them).
+    ///
+    /// One that was ignored when we were started stays so, where ignoring has a meaning by convention: `nohup` for
+    /// SIGHUP, and a shell without job control that starts us in the background for SIGINT and SIGQUIT.
+    pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
+        let (wake, handler_end) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let ignored = ignored();
+        let mut flags = Vec::new();
+        for &signal in signals {
+            let by_convention = [Signal::HUP, Signal::INT, Signal::QUIT].contains(&signal);
+            if by_convention && ignored & (1 << (signal.as_raw() - 1)) != 0 {
+                continue;
+            }
+            let flag = Arc::new(AtomicBool::new(false));
+            // The flag first: actions run in this order, so whoever is woken finds it set.
+            flag::register(signal.as_raw(), Arc::clone(&flag))?;
+            pipe::register(signal.as_raw(), handler_end.try_clone()?)?;
+            flags.push((signal, flag));
+        }
+        Ok(Signals { wake, flags })
+    }
+
+    /// Takes what has come in.
+    pub(crate) fn take(&self) -> Vec<Signal> {
+        // The pipe before the flags: a signal between the two leaves a byte behind, and is looked for once more.
+        while matches!((&self.wake).read(&mut [0; 64]), Ok(1..)) {}
+        let came = self.flags.iter().filter(|(_, flag)| flag.swap(false, Ordering::SeqCst));
+        came.map(|(signal, _)| *signal).collect()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+/// The mask of ignored signals, as proc(5) shows it; none where there is no /proc.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

@@ -1,0 +1,131 @@
+//! Both directions of a connection at once, each until its end.
+//!
+//! Not with splice(2), which holds the lock of a pipe while it waits for the other side: whoever reads our standard
+//! output, or closes our standard input, would hang in the kernel for as long as the server says nothing.
+
+use std::fs::File;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::stdio;
+
+use crate::exit;
+use crate::message::{reason, say};
+
+/// Large enough that the copy costs little beside the rest; the kernel queues about 200 KiB a direction.
+const BUFFER: usize = 128 * 1024;
+
+/// Standard input to the server, the server to standard output; the exit status.
+pub(crate) fn run(stream: &UnixStream, path: &Path) -> u8 {
+    let input_failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sender = std::thread::Builder::new().spawn_scoped(scope, || send(stream, &input_failed));
+        if let Err(error) = sender {
+            say(format_args!("cannot start a thread to send with: {}", reason(&error)));
+            return exit::FAILED;
+        }
+        let status = receive(stream, path);
+        let status = if input_failed.load(Ordering::SeqCst) { status.max(exit::FAILED) } else { status };
+        // Not by returning: that would wait for the sender, which may wait for the input of somebody who has no more
+        // to say. All that can still be of use has been written by now.
+        std::process::exit(i32::from(status))
+    })
+}
+
+fn send(stream: &UnixStream, failed: &AtomicBool) {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match read(stdio::stdin(), &mut buffer) {
+            Ok(0) => break,
+            // The server has hung up; what it said before that is the receiver's.
+            Ok(length) => match write_all(stream, &buffer[..length]) {
+                Ok(()) => {}
+                Err(_) => break,
+            },
+            Err(errno) => {
+                failed.store(true, Ordering::SeqCst);
+                say(format_args!("cannot read standard input: {}", reason(&errno.into())));
+                break;
+            }
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Write); // no more to come; refused only by a socket that knows that already
+}
+
+fn receive(stream: &UnixStream, path: &Path) -> u8 {
+    let mut buffer = vec![0; BUFFER];
+    let mut answered = false;
+    loop {
+        match read(stream, &mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                answered = true;
+                match write_all(stdio::stdout(), &buffer[..length]) {
+                    Ok(()) => {}
+                    // Whoever read us wants no more, as `head` does: that is no failure, and nobody is left to tell.
+                    Err(Errno::PIPE) => return exit::DONE,
+                    Err(errno) => {
+                        say(format_args!("cannot write standard output: {}", reason(&errno.into())));
+                        return exit::FAILED;
+                    }
+                }
+            }
+            // The server hung up before it had read all. After an answer that is its right, like EPIPE while sending;
+            // without one, it has served us nothing.
+            Err(Errno::CONNRESET) if answered => break,
+            Err(errno) => {
+                let why = reason(&errno.into());
+                say(format_args!("cannot read from the server at {}: {why}", path.display()));
+                return exit::FAILED;
+            }
+        }
+    }
+    close_stdout();
+    // The other direction goes on until there is no more input, or the server hangs up for good. In both cases the
+    // socket is now shut both ways, which POLLHUP says.
+    while matches!(poll(&mut [PollFd::new(stream, PollFlags::empty())], None), Err(Errno::INTR | Errno::AGAIN)) {}
+    exit::DONE
+}
+
+/// An end of file for whoever reads us. Descriptor 1 must not become free: the next file opened would get it.
+fn close_stdout() {
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = stdio::dup2_stdout(null); // at the worst the reader waits for our end
+    }
+}
+
+fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(&fd, &mut *buffer) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(&fd, PollFlags::IN)?,
+            result => return result,
+        }
+    }
+}
+
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&fd, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(&fd, PollFlags::OUT)?,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Standard input and output may be non-blocking: that is a property of the open file, which others share, so it is
+/// theirs to set.
+fn wait(fd: &impl AsFd, events: PollFlags) -> Result<(), Errno> {
+    match poll(&mut [PollFd::new(fd, events)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

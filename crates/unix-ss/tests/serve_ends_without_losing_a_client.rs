@@ -1,0 +1,92 @@
+//! `serve`: how it ends.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use common::{Place, ask, client, eventually, text};
+use rustix::process::Signal;
+
+#[test]
+fn the_first_signal_serves_all_who_are_connected_or_queued() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = Place::new();
+        let mut server = place.serve(&["--max-connections", "3"], "s", &["cat"]);
+        let clients: Vec<_> = (0..20).map(|_| client(&place.path("s"))).collect();
+        server.signal(signal);
+        eventually("the path is gone", || !place.path("s").exists());
+        UnixStream::connect(place.path("s")).expect_err("nobody comes in any more");
+        for (number, stream) in clients.into_iter().enumerate() {
+            let question = format!("client {number}").repeat(1000);
+            assert_eq!(text(&ask(stream, question.as_bytes())), question);
+        }
+        assert_eq!(server.wait(), 0, "{}", server.errors());
+        assert_eq!(server.errors(), "");
+    }
+}
+
+#[test]
+fn the_second_signal_ends_the_programs() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "s", &["cat"]);
+    let mut stream = client(&place.path("s"));
+    stream.write_all(b"x").expect("sent");
+    stream.read_exact(&mut [0]).expect("an echo");
+    server.signal(Signal::TERM);
+    eventually("the path is gone", || !place.path("s").exists());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), 128 + 15);
+    assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+}
+
+#[test]
+fn the_third_signal_kills_them() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "s", &["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"]);
+    let mut stream = client(&place.path("s"));
+    stream.read_exact(&mut [0]).expect("it has started");
+    server.signal(Signal::TERM);
+    eventually("the path is gone", || !place.path("s").exists());
+    server.signal(Signal::TERM);
+    // Two signals that nobody has looked at between are one: so again, until it has been heard.
+    eventually("it ends", || {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&server.child), Signal::TERM);
+        server.child.try_wait().expect("a child").is_some()
+    });
+    assert_eq!(server.wait(), 128 + 15);
+}
+
+#[test]
+fn after_sigkill_the_next_start_works() {
+    let place = Place::new();
+    for _ in 0..3 {
+        let mut server = place.serve(&[], "s", &["cat"]);
+        assert_eq!(ask(client(&place.path("s")), b"x"), b"x");
+        server.signal(Signal::KILL);
+        assert_eq!(server.wait(), 128 + 9);
+        assert!(place.path("s").exists());
+    }
+}
+
+#[test]
+fn a_server_that_loses_its_path_serves_who_is_there_and_ends_with_5() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "s", &["cat"]);
+    let stream = client(&place.path("s"));
+    std::fs::remove_file(place.path("s")).expect("deleted");
+    std::fs::write(place.path("s"), "mine").expect("replaced");
+    eventually("it is noticed", || server.errors().contains("lost the path"));
+    assert_eq!(ask(stream, b"still here"), b"still here");
+    assert_eq!(server.wait(), 5);
+    assert_eq!(server.errors().lines().count(), 1, "{}", server.errors());
+    assert_eq!(std::fs::read_to_string(place.path("s")).expect("untouched"), "mine");
+}
+
+#[test]
+fn a_path_lost_just_before_the_signal_is_5_as_well() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "s", &["cat"]);
+    std::fs::remove_file(place.path("s")).expect("deleted");
+    assert_eq!(server.end(), 5, "{}", server.errors());
+}
