@@ -47,7 +47,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
         exit::CANNOT_RUN
     })?;
-    let mut supervised = Supervised { child, listener, ownership: Some(ownership), path_status: exit::DONE };
+    let mut supervised = Supervised { child, listener, ownership, path_status: None };
     let ended =
         supervised.wait(&signals).map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
     Ok(supervised.end(ended))
@@ -76,9 +76,9 @@ struct Supervised {
     child: Child,
     /// Kept, so that whoever is left in the queue at the end can be counted.
     listener: UnixListener,
-    /// Until the path has been removed.
-    ownership: Option<Ownership>,
-    path_status: u8,
+    ownership: Ownership,
+    /// What came of the path, once it has been removed.
+    path_status: Option<u8>,
 }
 
 impl Supervised {
@@ -95,14 +95,13 @@ impl Supervised {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            if let Some(ownership) = self.ownership.as_ref().filter(|_| !told && look.is_due()) {
-                if ownership.was_stolen() {
-                    told = true;
-                    let (path, status) = (ownership.local_path(), ownership.status());
-                    lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
-                }
+            let watching = self.path_status.is_none() && !told;
+            if watching && look.is_due() && self.ownership.was_stolen() {
+                told = true;
+                let (path, status) = (self.ownership.local_path(), self.ownership.status());
+                lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
             }
-            let watching = self.ownership.is_some() && !told;
+            let watching = watching && !told;
             let left = watching.then(|| look.due().saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
             match poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], left.as_ref()) {
@@ -116,10 +115,10 @@ impl Supervised {
     fn forward(&mut self, signal: Signal) {
         if [Signal::TERM, Signal::INT].contains(&signal) {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.
-            // The socket itself is left alone: PROG may go on accepting from it.
-            if let Some(ownership) = self.ownership.take() {
-                let path = ownership.local_path().to_owned();
-                self.path_status = lost::report(&path, ownership.close().as_ref().copied(), "");
+            // The socket itself is left alone, since PROG may go on accepting from it, and so is a life lock.
+            if self.path_status.is_none() {
+                let status = self.ownership.unpublish();
+                self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
             }
         }
         // Not reaped yet, so the pid is still PROG's.
@@ -128,11 +127,11 @@ impl Supervised {
 
     /// PROG has ended: the path goes, and what has come of it all.
     fn end(self, ended: ExitStatus) -> u8 {
-        let (path_status, left) = match self.ownership {
-            None => (self.path_status, count(&self.listener)),
-            Some(ownership) => {
-                let path = ownership.local_path().to_owned();
-                match ownership.drain(self.listener) {
+        let (path_status, left) = match self.path_status {
+            Some(path_status) => (path_status, count(&self.listener)),
+            None => {
+                let path = self.ownership.local_path().to_owned();
+                match self.ownership.drain(self.listener) {
                     Ok(drain) => (lost::report(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
                     Err(error) => (failed(format_args!("{error}")), 0),
                 }

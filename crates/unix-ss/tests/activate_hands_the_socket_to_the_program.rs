@@ -26,6 +26,7 @@ Server().serve_forever()
 "#;
 
 #[test]
+#[ignore = "needs python3 and curl"]
 fn a_python_http_server_adopts_it_and_curl_is_served() {
     let place = Place::new();
     let mut server = place.serve(&["--activate"], "s", &["python3", "-c", HTTP]);
@@ -40,6 +41,7 @@ fn a_python_http_server_adopts_it_and_curl_is_served() {
 }
 
 #[test]
+#[ignore = "needs python3"]
 fn the_environment_and_descriptors_are_those_of_socket_activation() {
     let place = Place::new();
     let script = r#"

@@ -18,6 +18,7 @@ fn a_client_hears_what_the_program_says_to_its_end() {
 }
 
 #[test]
+#[ignore = "needs socat"]
 fn socat_is_a_client_like_any_other() {
     let place = Place::new();
     let _server = place.serve(&[], "s", &["cat"]);

@@ -60,6 +60,7 @@ fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
                 let why = "its backlog was full all the time; the server may be stuck or overloaded";
                 return Err(Error::new(ErrorKind::TimedOut, CONNECT, path, Errno::TIMEDOUT, why));
             }
+            Err(Errno::NOENT) => return Err(nobody("nothing is there; start its server", path, Errno::NOENT)),
             Err(errno) => return Err(failed(errno)),
         }
         let now = fs::stat(path).map(|stat| Stat::from(&stat)).map_err(failed)?;
@@ -70,8 +71,11 @@ fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
             break;
         }
     }
-    let why = "connection refused: nobody listens on it; start its server";
-    Err(Error::new(ErrorKind::System, CONNECT, path, Errno::CONNREFUSED, why))
+    Err(nobody("connection refused: nobody listens on it; start its server", path, Errno::CONNREFUSED))
+}
+
+fn nobody(why: &str, path: &Path, errno: Errno) -> Error {
+    Error::new(ErrorKind::System, CONNECT, path, errno, why)
 }
 
 fn attempt(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
