@@ -48,7 +48,7 @@ impl Claim {
     ///
     /// # Errors
     ///
-    /// As for [`Builder::create`](crate::Builder::create); [`ErrorKind::Forked`](crate::ErrorKind::Forked) in a forked
+    /// As for [`Builder::create`](crate::Builder::create); [`ErrorKind::Forked`] in a forked
     /// child. The path is then no longer claimed.
     pub fn listen(mut self) -> Result<ServerSocket> {
         self.process.check(CREATE, self.local_path())?;
