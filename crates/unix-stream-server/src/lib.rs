@@ -58,6 +58,11 @@
 //! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
 //! served.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
+)]
+
 #[cfg(windows)]
 compile_error!("unix-stream-server needs Unix domain sockets in the file system; Windows is not supported");
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]

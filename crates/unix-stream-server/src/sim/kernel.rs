@@ -121,12 +121,23 @@ pub(super) struct Process {
     pub(super) crashed: bool,
 }
 
+/// Where the directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FileSystem {
+    Local,
+    /// Other kernels may serve sockets here.
+    Shared,
+    WithoutFlock,
+    WithoutModes,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kernel {
     names: BTreeMap<Name, usize>,
     inodes: Vec<Option<Inode>>,
     sockets: Vec<Option<Socket>>,
     pub(super) processes: Vec<Process>,
+    pub(super) file_system: FileSystem,
     /// The promise that was broken, if one was.
     pub(super) fault: Option<String>,
 }
@@ -152,6 +163,7 @@ impl Kernel {
             inodes: Vec::new(),
             sockets: Vec::new(),
             processes: vec![Process::default(); parties],
+            file_system: FileSystem::Local,
             fault: None,
         }
     }
@@ -304,6 +316,7 @@ impl Kernel {
                 }
                 Ok(self.open(party, Object::File(number)))
             }
+            Call::Flock(_) if self.file_system == FileSystem::WithoutFlock => Err(Errno::OPNOTSUPP),
             Call::Flock(fd) => {
                 let Object::File(number) = self.object(party, fd) else { return Err(Errno::BADF) };
                 let inode = self.inode(number);
@@ -397,7 +410,6 @@ impl Kernel {
                 self.note(party, note);
                 Ok(Reply::Done)
             }
-            // Alone, nobody ever gives a lock back: the time is up.
             Call::Pause | Call::Stay => Ok(Reply::Late),
         }
     }
@@ -406,6 +418,7 @@ impl Kernel {
         if self.names.contains_key(&name) {
             return Err(Errno::EXIST);
         }
+        let mode = if self.file_system == FileSystem::WithoutModes { 0o755 } else { mode };
         let inode =
             Inode { kind: FileKind::Regular, mode, size: 0, links: 1, maker: Some(party), flock: None, foreign: false };
         let number = put(&mut self.inodes, inode);
@@ -479,7 +492,8 @@ impl Kernel {
             }
             Name::Lock | Name::Life => {
                 let by_flock = inode.flock.is_some_and(|(holder, _)| holder == party);
-                let by_existence = self.processes[party].is_git && inode.maker == Some(party);
+                let by_existence = inode.maker == Some(party)
+                    && (self.processes[party].is_git || self.file_system == FileSystem::WithoutFlock);
                 if !by_flock && !by_existence {
                     self.fail(format!("P3: party {party} removes {name:?}, which it does not hold"));
                 }

@@ -176,8 +176,17 @@ fn claim_drain(sim: &Sim, party: Party) {
 }
 
 /// One more create, alone.
-pub(super) fn fresh_create(sim: &Sim) -> Result<(), ErrorKind> {
+pub(super) fn fresh_create(sim: &Sim) -> std::result::Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| protocol.create());
+    created.map(drop).map_err(|error| error.kind())
+}
+
+/// The same, by one who says that no other kernel serves sockets here.
+pub(super) fn fresh_create_assuming_local(sim: &Sim) -> std::result::Result<(), ErrorKind> {
+    let created = with_protocol(sim, Party::Create, |protocol| {
+        let options = Options { assume_local: true, ..protocol.options.clone() };
+        Protocol { options: &options, ..*protocol }.create()
+    });
     created.map(drop).map_err(|error| error.kind())
 }
 

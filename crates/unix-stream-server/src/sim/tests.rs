@@ -1,9 +1,10 @@
 //! Two parties, every schedule, one crash anywhere: promises P1 to P5, on the shipping protocol.
 
 use super::explorer::Explorer;
-use super::kernel::{Kernel, Name};
-use super::parties::Party;
-use crate::FileKind;
+use super::kernel::{FileSystem, Kernel, Name};
+use super::parties::{Party, fresh_create, fresh_create_assuming_local};
+use super::{Run, Sim};
+use crate::{ErrorKind, FileKind};
 
 const OURS: [Party; 5] =
     [Party::Create, Party::CreateClose, Party::ClaimDrainLifetime, Party::ClaimAbandon, Party::CreateLongNameClose];
@@ -97,6 +98,47 @@ fn p3_what_is_not_ours_is_never_removed() {
             }
         }
     }
+}
+
+/// A kernel on another kind of file system, after one create; and what became of that.
+fn on(file_system: FileSystem, mut kernel: Kernel, create: Create) -> (Result<(), ErrorKind>, Kernel) {
+    kernel.file_system = file_system;
+    let sim = Sim::direct(kernel, 0);
+    let created = create(&sim);
+    let Run::Direct { kernel, .. } = &*sim.run else { panic!("it runs alone") };
+    let kernel = kernel.borrow().clone();
+    assert_eq!(kernel.fault, None);
+    (created, kernel)
+}
+
+type Create = fn(&Sim) -> Result<(), ErrorKind>;
+
+#[test]
+fn p2_a_refusal_where_other_kernels_may_serve_is_not_death() {
+    let dead = || Kernel::new(1).with(Name::Socket, FileKind::Socket, 0o600, 0, true);
+    let (created, after) = on(FileSystem::Shared, dead(), fresh_create);
+    assert_eq!(created, Err(ErrorKind::CannotTell));
+    assert!(after.has(Name::Socket) && !after.has(Name::Lock));
+    // A free path needs no verdict, and who knows better may say so.
+    assert_eq!(on(FileSystem::Shared, Kernel::new(1), fresh_create).0, Ok(()));
+    let dead = Kernel::new(1).with(Name::Socket, FileKind::Socket, 0o600, 0, false);
+    assert_eq!(on(FileSystem::Shared, dead, fresh_create_assuming_local).0, Ok(()));
+}
+
+#[test]
+fn p3_without_flock_nothing_is_created_and_nothing_is_left() {
+    let (created, after) = on(FileSystem::WithoutFlock, Kernel::new(1), fresh_create);
+    assert_eq!(created, Err(ErrorKind::System));
+    assert!(!after.has(Name::Socket) && !after.has(Name::Lock));
+}
+
+#[test]
+fn p3_without_modes_a_lock_is_held_by_its_existence_and_never_taken_over() {
+    assert_eq!(on(FileSystem::WithoutModes, Kernel::new(1), fresh_create).0, Ok(()));
+    let left = Kernel::new(1).with(Name::Lock, FileKind::Regular, 0o755, 0, true);
+    let (created, after) = on(FileSystem::WithoutModes, left, fresh_create);
+    assert_eq!(created, Err(ErrorKind::Locked));
+    assert!(after.has(Name::Lock));
 }
 
 /// A check that finds nothing proves nothing: what is known to be wrong must be found.
