@@ -123,6 +123,9 @@ impl Builder {
 
     /// Creates the socket: takes the lock, replaces a dead socket, listens, gives the lock back.
     ///
+    /// Where a socket is at the path already, its server is asked by connecting to it: a live server accepts one client
+    /// that leaves without a word.
+    ///
     /// # Errors
     ///
     /// Whatever the error, no live server and nothing foreign has been touched; at the worst a socket that was proven
