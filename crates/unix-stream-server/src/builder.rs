@@ -97,8 +97,9 @@ impl Builder {
         self
     }
 
-    /// How long to wait for the path's lock, here and again when the server is closed. Default: 5 seconds; zero: try
-    /// once. The lock is held for microseconds, so only a paused holder or another program's lock file uses it up.
+    /// How long to wait for the path's lock, here and again when the server is closed (there at least 100 ms). Default:
+    /// 5 seconds; zero: try once. The lock is held for microseconds, so only a paused holder or another program's lock
+    /// file uses it up.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.options.lock_timeout = timeout;
         self
@@ -134,7 +135,7 @@ impl Builder {
     /// | [`ErrorKind`] | errno | when |
     /// |---|---|---|
     /// | `InUse` | `EADDRINUSE` | a server of any socket type lives at the path |
-    /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time, or is another user's |
+    /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time; another user left it behind |
     /// | `NotASocket` | `ENOTSOCK` | something else is at the path, a symbolic link included |
     /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
     /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes, or 255 in the last component |

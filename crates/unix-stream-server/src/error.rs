@@ -32,7 +32,7 @@ struct Inner {
 pub enum ErrorKind {
     /// A server lives at the path, or its life lock is held (`EADDRINUSE`). See [`Error::peer`].
     InUse,
-    /// The path's lock was not had within the timeout (`EEXIST`), or is another user's (`EACCES`).
+    /// The path's lock was not had within the timeout (`EEXIST`), or another user left it behind (`EACCES`).
     Locked,
     /// Something that is not a socket stands at the path; it was not touched (`ENOTSOCK`).
     NotASocket,

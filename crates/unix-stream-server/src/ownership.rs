@@ -16,8 +16,11 @@ use crate::{Drain, Status};
 
 pub(crate) const CLOSE: &str = "close the server socket at";
 
-/// How long a drop waits for the path's lock, at most: nobody expects a drop to wait for seconds.
+/// How long a drop waits for the path's lock: nobody expects a drop to wait for seconds.
 const DROP_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a close waits for it at least, also of a server whose start was to try only once: it is held for
+/// microseconds, and without it a dead socket stays.
+const CLOSE_TIMEOUT: Duration = DROP_TIMEOUT;
 
 /// The published path without its listener, for runtimes that take the listener over: from
 /// [`ServerSocket::into_parts`](crate::ServerSocket::into_parts).
@@ -41,7 +44,8 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    pub(crate) fn new(place: Place<OwnedFd>, options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
+    pub(crate) fn new(place: Place<OwnedFd>, mut options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
+        options.lock_timeout = options.lock_timeout.max(CLOSE_TIMEOUT);
         Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true }
     }
 
@@ -109,6 +113,15 @@ impl Ownership {
         self.process = Process::current();
     }
 
+    pub(crate) fn device_and_inode(&self) -> (u64, u64) {
+        (self.id.dev, self.id.ino)
+    }
+
+    /// The duty to remove the path ends; what stands there stays.
+    pub(crate) fn leave_path(mut self) {
+        self.armed = false;
+    }
+
     pub(crate) fn close_with(mut self, listener: OwnedFd) -> Result<Status> {
         self.check_process()?;
         self.armed = false;
@@ -149,7 +162,7 @@ impl Drop for Ownership {
         if !self.process.is_current() {
             return;
         }
-        self.options.lock_timeout = self.options.lock_timeout.min(DROP_TIMEOUT);
+        self.options.lock_timeout = DROP_TIMEOUT;
         if self.armed {
             let _ = self.protocol(&self.options).unpublish(self.id); // nobody to tell
         }

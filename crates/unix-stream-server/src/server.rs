@@ -98,6 +98,14 @@ impl ServerSocket {
         self.ownership.local_path()
     }
 
+    /// `st_dev` and `st_ino` of the socket's file: which of the files at a path is, or was, this server's.
+    ///
+    /// They are this file's only while this value lives; afterwards the file system gives the number to another.
+    #[must_use]
+    pub fn device_and_inode(&self) -> (u64, u64) {
+        self.ownership.device_and_inode()
+    }
+
     /// Makes accept return `WouldBlock` instead of waiting, for event loops.
     ///
     /// # Errors
@@ -162,6 +170,16 @@ impl ServerSocket {
             Ok(()) => Ok((self.listener, self.ownership)),
             Err(error) => Err(IntoPartsError { error, server: Box::new(self) }),
         }
+    }
+
+    /// The listener alone, for a program that leaves its path behind on purpose or removes it by other means. A dead
+    /// socket stays there once the listener is closed; the next start replaces it. A life lock is given back.
+    ///
+    /// Where the path is to be removed, use [`into_parts`](Self::into_parts).
+    #[must_use]
+    pub fn into_listener(self) -> UnixListener {
+        self.ownership.leave_path();
+        self.listener
     }
 
     /// Makes this process the one that removes the path: see [`Ownership::move_to_this_process`].

@@ -5,6 +5,7 @@ pub mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -61,6 +62,48 @@ fn close_removes_the_path_and_resets_who_is_queued() {
         assert_eq!(queued.read(&mut [0]).expect_err("reset").raw_os_error(), Some(ECONNRESET));
         assert_eq!(probe(&path).expect("a path"), PathState::Absent);
     }
+}
+
+#[test]
+fn a_close_waits_for_the_lock_also_where_the_start_was_to_try_only_once() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let server = ServerSocket::builder().lock_timeout(Duration::ZERO).create(&path).expect("create");
+    let lock = dir.join("s.lock");
+    put_file(&lock, b"", 0o644);
+    let closing = Worker::start(move || server.close());
+    closing.until_in(libc::SYS_clock_nanosleep);
+    fs::remove_file(&lock).expect("unlink");
+    // Within the time that a close waits at least, or after it: on a stalled machine the close may have given up.
+    match closing.result() {
+        Ok(status) => {
+            assert_eq!(status, Status::Ours);
+            assert_eq!(dir.names(), [""; 0]);
+        }
+        Err(error) => assert_error(&error, ErrorKind::Locked, EEXIST),
+    }
+}
+
+#[test]
+fn a_listener_whose_path_was_given_up_leaves_it_behind() {
+    whole_process(&this_test!(), || {
+        for scope in [LockScope::Startup, LockScope::Lifetime] {
+            let dir = Dir::new();
+            let path = dir.join("s");
+            let before = descriptors();
+            let server = hasty().lock_scope(scope).create(&path).expect("create");
+            let (dev, ino) = server.device_and_inode();
+            let listener = server.into_listener();
+            assert_eq!(dir.names(), ["s"]);
+            assert_eq!((dev, ino), (fs::metadata(&path).expect("stat").dev(), file(&path).inode));
+            assert_serves(&listener, &path);
+            drop(listener);
+            assert_eq!(descriptors(), before);
+            assert_eq!(probe(&path).expect("a path"), PathState::Dead);
+            hasty().create(&path).expect("the next start replaces it").close().expect("close");
+            assert_eq!(dir.names(), [""; 0]);
+        }
+    });
 }
 
 /// A server with a full backlog, of which a copy is open elsewhere, and clients that are blocked in connect().

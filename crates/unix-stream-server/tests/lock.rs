@@ -319,7 +319,7 @@ fn another_users_live_holder_is_waited_for_up_to_the_timeout() {
     if child::role().is_some() {
         let path = child::dir().join("s");
         let error = wait(Duration::from_millis(400)).create(&path).expect_err("held");
-        assert_error(&error, ErrorKind::Locked, EACCES);
+        assert_error(&error, ErrorKind::Locked, EEXIST);
         assert!(error.to_string().contains(&format!("process {} of uid 0 holds it", child::value("PID"))), "{error}");
         let waiting = Worker::start(move || wait(NEVER).create(path));
         waiting.until_in(libc::SYS_clock_nanosleep);

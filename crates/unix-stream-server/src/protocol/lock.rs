@@ -318,15 +318,16 @@ impl<S: Sys> Protocol<'_, S> {
                 locked(Errno::EXIST, why)
             }
             Holder::Denied(stat) => {
-                let who = match self.sys.flock_holder(stat.id) {
-                    FlockHolder::Process(pid) => format!("process {pid} of uid {} holds it", stat.uid),
-                    FlockHolder::Nobody => format!("uid {} seems to have left it behind", stat.uid),
-                    FlockHolder::Unknown => format!("it is of uid {}", stat.uid),
+                // Waited for like any other as long as it is seen held; else it is the other user's to remove.
+                let (errno, who) = match self.sys.flock_holder(stat.id) {
+                    FlockHolder::Process(pid) => (Errno::EXIST, format!("process {pid} of uid {} holds it", stat.uid)),
+                    FlockHolder::Nobody => (Errno::ACCESS, format!("uid {} seems to have left it behind", stat.uid)),
+                    FlockHolder::Unknown => (Errno::ACCESS, format!("it is of uid {}", stat.uid)),
                 };
                 let why = format!(
                     "the lock file {lock} cannot be opened: {who}; that user or root can start here, or remove it"
                 );
-                locked(Errno::ACCESS, why)
+                locked(errno, why)
             }
             Holder::Contended => {
                 locked(Errno::EXIST, format!("its lock {lock} changed hands all the time for {timeout:?}; try again"))
