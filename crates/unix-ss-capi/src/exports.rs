@@ -223,3 +223,18 @@ unsafe fn server<'a>(server_socket: *mut Socket) -> Option<MutexGuard<'a, Server
     let server = unsafe { &(*server_socket.cast::<Handle>()).server };
     Some(server.lock().unwrap_or_else(PoisonError::into_inner))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_for_c_and_nothing_more() {
+        // As if anything below had a bug. The hook's words on standard error are the harness's to show.
+        assert_eq!(entry(|| panic!("a bug")), -1);
+        assert_eq!(errno::errno().0, libc::ENOTRECOVERABLE);
+        errno::set_errno(errno::Errno(libc::ELIBBAD));
+        assert_eq!(quietly(7, || panic!("a bug")), 7);
+        assert_eq!(errno::errno().0, libc::ELIBBAD);
+    }
+}
