@@ -12,12 +12,12 @@ use std::time::Duration;
 use libc::{EACCES, EADDRINUSE, EEXIST};
 use rustix::fs::Mode;
 use rustix::process::umask;
-use support::child::{self, Program, Running, ordinary_user};
+use support::child::{self, Program, Running, ordinary_user, whole_process};
 use support::dir::{Dir, beside, chmod, exists, file, mode, put_file};
 use support::sockets::{assert_serves, put_dead, stranger};
 use support::wait::{Worker, within};
 use support::{NOBODY, PATIENCE, assert_error, is_root, not_tried};
-use unix_stream_server::{Builder, ErrorKind, LockScope, PathState, ServerSocket, connect};
+use unix_stream_server::{Builder, ErrorKind, LockScope, LockState, PathState, ServerSocket, connect, inspect};
 
 const AT_ONCE: Duration = Duration::ZERO;
 const SOON: Duration = Duration::from_millis(50);
@@ -519,16 +519,21 @@ fn no_umask_keeps_us_from_our_own_lock() {
     });
 }
 
+/// What a starter leaves that is killed between the creation of its lock and the return of the read bit.
+fn leave_masked_lock(dir: &Dir, name: &str) {
+    umask(Mode::from_raw_mode(0o777));
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o1400).open(dir.join(name));
+    drop(file.expect("create"));
+    umask(Mode::from_raw_mode(0o022));
+    assert_eq!(mode(&dir.join(name)), 0o1000);
+}
+
 #[test]
 fn a_lock_left_by_a_kill_before_its_read_bit_was_given_back_is_mended() {
     ordinary_user(&this_test!(), || {
         let dir = Dir::new();
         let path = dir.join("s");
-        umask(Mode::from_raw_mode(0o777));
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o1400).open(dir.join("s.lock"));
-        drop(file.expect("create"));
-        umask(Mode::from_raw_mode(0o022));
-        assert_eq!(mode(&dir.join("s.lock")), 0o1000);
+        leave_masked_lock(&dir, "s.lock");
         wait(AT_ONCE).create(&path).expect("mended").close().expect("close");
         assert_eq!(dir.names(), [""; 0]);
 
@@ -537,6 +542,29 @@ fn a_lock_left_by_a_kill_before_its_read_bit_was_given_back_is_mended() {
         assert_error(&wait(SOON).create(&path).expect_err("not ours"), ErrorKind::Locked, EACCES);
         chmod(&dir.join("s.lock"), 0o600);
         assert_eq!(fs::read(dir.join("s.lock")).expect("untouched"), b"precious");
+    });
+}
+
+/// Root needs no read bit, so it opens such a file without mending it.
+#[test]
+fn a_lock_left_by_a_kill_before_its_read_bit_was_given_back_is_recovered_by_root_too() {
+    whole_process(&this_test!(), || {
+        for scope in [LockScope::Startup, LockScope::Lifetime] {
+            let dir = Dir::new();
+            let path = dir.join("s");
+            leave_masked_lock(&dir, "s.lock");
+            leave_masked_lock(&dir, if scope == LockScope::Lifetime { "s.owner" } else { "t.lock" });
+            assert!(matches!(inspect(&path).expect("inspect").lock, LockState::Left { .. }));
+            let server = wait(AT_ONCE).lock_scope(scope).create(&path).expect("recovered");
+            assert_serves(&server, &path);
+            server.close().expect("close");
+            assert!(!exists(&dir.join("s.lock")) && !exists(&dir.join("s.owner")) && !exists(&path));
+            // With something in it, it is not that.
+            put_file(&dir.join("s.lock"), b"precious", 0o1000);
+            let before = dir.files();
+            assert_eq!(wait(SOON).create(&path).expect_err("not ours").kind(), ErrorKind::Locked);
+            assert_eq!(dir.files(), before);
+        }
     });
 }
 

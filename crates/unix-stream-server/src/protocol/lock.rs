@@ -343,8 +343,9 @@ enum Mended {
 }
 
 /// Ours: a regular, empty file, sticky, with no right but the owner's read. git's always has a write bit or no sticky.
+/// An odd umask may have taken the read bit, and a kill have kept it: root opens such a file all the same.
 pub(crate) fn is_mark(stat: &Stat) -> bool {
-    stat.kind == FileKind::Regular && stat.mode == MARK && stat.size == 0
+    stat.kind == FileKind::Regular && matches!(stat.mode, MARK | MARK_MASKED) && stat.size == 0
 }
 
 /// Polls with a growing, jittered pause until a deadline.
