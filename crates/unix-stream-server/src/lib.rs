@@ -94,3 +94,7 @@ pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::diag::fuzz as fuzz_sock_diag;

@@ -76,27 +76,47 @@ fn list(mut each: impl FnMut(Listener, u32, (u32, u32))) -> Result<(), Errno> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let (read, _) = net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
-        let mut rest = buffer.get(..read).unwrap_or_default();
-        if rest.is_empty() {
-            return Err(Errno::IO);
-        }
-        while let (Some(length), Some(kind)) = (u32_at(rest, 0), u16_at(rest, 4)) {
-            let length = length as usize;
-            match kind {
-                NLMSG_DONE => return Ok(()),
-                NLMSG_ERROR => return Err(Errno::OPNOTSUPP),
-                _ => {
-                    if let Some((listener, ino, dev)) = rest.get(HEADER..length).and_then(parse) {
-                        each(listener, ino, dev);
-                    }
-                }
-            }
-            if length < HEADER {
-                return Err(Errno::IO); // a message that would never end
-            }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if take(buffer.get(..read).unwrap_or_default(), &mut each)? == End::Yes {
+            return Ok(());
         }
     }
+}
+
+/// For a fuzzer, which has no kernel that lies.
+#[cfg(fuzzing)]
+pub fn fuzz(datagram: &[u8]) {
+    let _ = take(datagram, &mut |_, _, _| {});
+}
+
+/// Whether the list has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Yes,
+    NotYet,
+}
+
+/// One datagram of the answer: netlink messages, one behind the other.
+fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -> Result<End, Errno> {
+    if datagram.is_empty() {
+        return Err(Errno::IO);
+    }
+    while let (Some(length), Some(kind)) = (u32_at(datagram, 0), u16_at(datagram, 4)) {
+        let length = length as usize;
+        match kind {
+            NLMSG_DONE => return Ok(End::Yes),
+            NLMSG_ERROR => return Err(Errno::OPNOTSUPP),
+            _ => {
+                if let Some((listener, ino, dev)) = datagram.get(HEADER..length).and_then(parse) {
+                    each(listener, ino, dev);
+                }
+            }
+        }
+        if length < HEADER {
+            return Err(Errno::IO); // a message that would never end
+        }
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(End::NotYet)
 }
 
 /// `struct nlmsghdr` and `struct unix_diag_req`: all listeners, with their files and queues.
@@ -143,4 +163,69 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message as the kernel makes it, with its attributes.
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut message = u32::try_from(HEADER + body.len()).expect("short").to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.resize(HEADER, 0);
+        message.extend(body);
+        message.resize(message.len().next_multiple_of(4), 0);
+        message
+    }
+
+    fn listener(ino: u32, dev: u32, queued: u32, backlog: u32) -> Vec<u8> {
+        let mut body = vec![1, 1, 10, 0];
+        body.extend(77_u32.to_ne_bytes());
+        body.resize(16, 0);
+        for (kind, values) in [(UNIX_DIAG_VFS, [ino, dev]), (UNIX_DIAG_RQLEN, [queued, backlog])] {
+            body.extend(12_u16.to_ne_bytes());
+            body.extend(kind.to_ne_bytes());
+            body.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
+        }
+        message(SOCK_DIAG_BY_FAMILY, &body)
+    }
+
+    type Listed = (Listener, u32, (u32, u32));
+
+    fn taken(datagram: &[u8]) -> (Result<End, Errno>, Vec<Listed>) {
+        let mut all = Vec::new();
+        let end = take(datagram, &mut |listener, ino, dev| all.push((listener, ino, dev)));
+        (end, all)
+    }
+
+    #[test]
+    fn a_list_of_listeners_is_read_to_its_end() {
+        let datagram = [listener(5, 8 << 20 | 2, 3, 2), listener(6, 9, 2, 2), message(NLMSG_DONE, &[0; 4])].concat();
+        let full = Listener { is_stream: true, is_full: true, socket: 77 };
+        let free = Listener { is_full: false, ..full };
+        assert_eq!(taken(&datagram), (Ok(End::Yes), vec![(full, 5, (8, 2)), (free, 6, (0, 9))]));
+        assert_eq!(taken(&listener(5, 0, 0, 1)).0, Ok(End::NotYet));
+        assert_eq!(taken(&message(NLMSG_ERROR, &[0; 20])).0, Err(Errno::OPNOTSUPP));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_it_panic_or_run_for_ever(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            at in 0..64_usize,
+        ) {
+            let _ = taken(&bytes);
+            // Broken at one place only, so that what lies deeper is reached.
+            let mut datagram = [listener(5, 7, 3, 2), listener(6, 9, 2, 2)].concat();
+            for (place, byte) in datagram.iter_mut().skip(at).zip(&bytes) {
+                *place = *byte;
+            }
+            prop_assert!(taken(&datagram).1.len() <= datagram.len());
+        }
+    }
 }

@@ -262,4 +262,21 @@ mod tests {
         assert_eq!(find_flock(list, file(78)), FlockHolder::Nobody);
         assert_eq!(find_flock(list, file(7)), FlockHolder::Nobody);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn no_list_of_locks_makes_it_panic_and_the_holder_is_found_in_any_noise(
+            noise in "[0-9A-Z:> \n-]{0,80}",
+            pid in 1..u32::MAX,
+            ino in proptest::num::u64::ANY,
+        ) {
+            let file = FileId { dev: sysfs::makedev(8, 2), ino };
+            let _ = find_flock(&noise, file);
+            let list = format!("{noise}\n9: FLOCK  ADVISORY  WRITE {pid} 08:02:{ino} 0 EOF\n");
+            let found = find_flock(&list, file);
+            proptest::prop_assert!(found == FlockHolder::Process(pid) || noise.contains("FLOCK"));
+        }
+    }
 }
