@@ -23,7 +23,9 @@ pub enum LockScope {
     /// Beside it `<path>.owner`, flocked as long as the server lives and drains.
     ///
     /// For servers whose state must not be touched by a second one while the first still drains, and for file systems
-    /// on which a refused connection does not prove death. All servers of one path should use the same scope: those of
+    /// on which a refused connection does not prove death but a flock is seen by all hosts: NFS (without the mount option
+    /// `local_lock`), SMB, Ceph, GFS2, OCFS2. On FUSE, 9p and virtiofs each kernel may keep flocks of its own, and a
+    /// refusal stays [`CannotTell`](crate::ErrorKind::CannotTell). All servers of one path should use the same scope: those of
     /// [`Startup`](LockScope::Startup) do not look at this lock.
     Lifetime,
 }
@@ -139,7 +141,7 @@ impl Builder {
     /// | `NotASocket` | `ENOTSOCK` | something else is at the path, a symbolic link included |
     /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
     /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes, or 255 in the last component |
-    /// | `Invalid` | `EINVAL` | an empty path, a NUL, a trailing slash, `.` or `..` last; a mode over `0o777` |
+    /// | `Invalid` | `EINVAL` | an empty path, a NUL, a trailing slash, `.` or `..` last; a mode over `0o777`; an id of -1 |
     /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it |
     /// | `System` | its own | the directory is missing, not writable, full; no descriptors left |
     pub fn create(&self, path: impl AsRef<Path>) -> Result<ServerSocket> {
@@ -168,6 +170,12 @@ impl Builder {
         if let Some(mode @ 0o1000..) = self.options.mode {
             let why = format!("mode {mode:o} has bits beyond 777; give permission bits only");
             return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
+        }
+        for id in [self.options.owner, self.options.group] {
+            if id == Some(u32::MAX) {
+                let why = "4294967295 is no user or group: to the system it means none";
+                return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
+            }
         }
         Place::open(path, CREATE)
     }

@@ -10,11 +10,11 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SocketAddrUnix, SocketFlags, sockopt};
 
+use crate::FileKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{ADDRESS_MAX, check};
 use crate::sys::Stat;
 use crate::sys::linux::{new_socket, proc_path, uninterrupted};
-use crate::{FileKind, sys::linux};
 
 pub(crate) const CONNECT: &str = "connect to";
 
@@ -79,40 +79,58 @@ fn nobody(why: &str, path: &Path, errno: Errno) -> Error {
 }
 
 fn attempt(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if path.as_os_str().as_bytes().len() <= ADDRESS_MAX {
-        return connect_address(&SocketAddrUnix::new(path)?, left);
+        return connect_address(&SocketAddrUnix::new(path)?, deadline);
     }
     // Too long for an address: through a pin, which leads to exactly the file that the path led to.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let pin = uninterrupted(|| fs::open(path, flags, Mode::empty()))?;
-    match connect_address(&SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?, left) {
+    match connect_address(&SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?, deadline) {
         // The pin holds the file, so what is missing is /proc.
         Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::NAMETOOLONG),
         result => result,
     }
 }
 
-fn connect_address(address: &SocketAddrUnix, left: Option<Duration>) -> Result<OwnedFd, Errno> {
-    match left {
+fn connect_address(address: &SocketAddrUnix, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
+    match deadline {
         None => {
             let socket = new_socket(SocketFlags::CLOEXEC)?;
-            uninterrupted(|| net::connect(&socket, address))?;
+            // However many signals come: the caller waits for as long as it takes.
+            while let Err(errno) = net::connect(&socket, address) {
+                if errno != Errno::INTR {
+                    return Err(errno);
+                }
+            }
             Ok(socket)
         }
-        Some(Duration::ZERO) => {
-            let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-            uninterrupted(|| net::connect(&socket, address))?;
-            rustix::io::ioctl_fionbio(&socket, false)?;
-            Ok(socket)
+        Some(deadline) => connect_before(address, deadline),
+    }
+}
+
+fn connect_before(address: &SocketAddrUnix, deadline: Instant) -> Result<OwnedFd, Errno> {
+    let time_left = || deadline.saturating_duration_since(Instant::now());
+    if time_left().is_zero() {
+        let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        uninterrupted(|| net::connect(&socket, address))?;
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        return Ok(socket);
+    }
+    let socket = new_socket(SocketFlags::CLOEXEC)?;
+    loop {
+        // SO_SNDTIMEO bounds a blocking connect (socket(7)); a non-blocking one cannot be polled. It counts anew after
+        // each signal, so it gets what is left.
+        let left = time_left();
+        if left.is_zero() {
+            return Err(Errno::AGAIN);
         }
-        Some(left) => {
-            // SO_SNDTIMEO bounds a blocking connect (socket(7)); a non-blocking one cannot be polled.
-            let socket = new_socket(SocketFlags::CLOEXEC)?;
-            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;
-            linux::uninterrupted(|| net::connect(&socket, address))?;
-            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
-            Ok(socket)
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))?;
+        match net::connect(&socket, address) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(()) => break,
         }
     }
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
+    Ok(socket)
 }

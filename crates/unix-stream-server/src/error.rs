@@ -1,6 +1,6 @@
 //! One error for everything: what failed, on which path, with the raw errno, and what to do next.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ impl Error {
                         another kernel, where it would refuse just the same; use a local directory"
                         .to_owned(),
                     Errno::NOENT | Errno::NOTDIR => {
-                        "cannot tell whether its server is alive: /proc/self/fd is missing \
+                        "cannot tell whether its server is alive: /proc/thread-self/fd is missing \
                         or belongs to another mount namespace; mount /proc"
                             .to_owned()
                     }
@@ -108,6 +108,13 @@ impl Error {
                 Error::new(ErrorKind::InUse, operation, path, Errno::ADDRINUSE, why)
             }
         }
+    }
+
+    /// Adds to the reason.
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.0.why.push_str("; ");
+        self.0.why.push_str(more);
+        self
     }
 
     pub(crate) fn with_peer(mut self, peer: Option<PeerCredentials>) -> Self {
@@ -191,7 +198,12 @@ fn remedy_for(kind: FileKind) -> &'static str {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.0.operation, self.0.path.display(), self.0.why)
+        let line = format!("cannot {} {}: {}", self.0.operation, self.0.path.display(), self.0.why);
+        // One line, whatever the path: what it has of control characters could forge another, or command a terminal.
+        line.chars().try_for_each(|letter| match letter.is_control() {
+            true => write!(f, "{}", letter.escape_default()),
+            false => f.write_char(letter),
+        })
     }
 }
 

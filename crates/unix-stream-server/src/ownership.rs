@@ -1,6 +1,6 @@
 //! The published path and the duty to remove it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::{Drain, Status};
 pub(crate) const CLOSE: &str = "close the server socket at";
 
 /// How long a drop waits for the path's lock: nobody expects a drop to wait for seconds.
-const DROP_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const DROP_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a close waits for it at least, also of a server whose start was to try only once: it is held for
 /// microseconds, and without it a dead socket stays.
 const CLOSE_TIMEOUT: Duration = DROP_TIMEOUT;
@@ -65,6 +65,13 @@ impl Ownership {
     #[must_use]
     pub fn local_path(&self) -> &Path {
         &self.place.shown
+    }
+
+    /// The descriptor of the life lock (`LockScope::Lifetime`). The lock is held as long as any copy of it is open, so a
+    /// program that is to serve on after this process gets one along with the listener.
+    #[must_use]
+    pub fn life_lock(&self) -> Option<BorrowedFd<'_>> {
+        self.life.as_ref().map(|life| life.file().as_fd())
     }
 
     /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched, and

@@ -11,16 +11,16 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result, describe};
-use crate::sys::linux::{proc_path, uninterrupted};
+use crate::sys::linux::{PROC_FD, proc_path, uninterrupted};
 
 /// `sizeof sun_path` less the NUL that other programs expect there (unix(7)).
 pub(crate) const ADDRESS_MAX: usize = 107;
 /// `PATH_MAX` less the NUL.
 const PATH_MAX: usize = 4095;
 const NAME_MAX: usize = 255;
-/// What is left of [`ADDRESS_MAX`] behind `/proc/self/fd/` and the longest descriptor number. Not the actual number's
+/// What is left of [`ADDRESS_MAX`] behind [`PROC_FD`] and the longest descriptor number. Not the actual number's
 /// length: whoever recovers from a crash must come to the same route.
-const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - "/proc/self/fd/2147483647/".len();
+const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - PROC_FD.len() - "2147483647/".len();
 
 /// Where a socket goes, and how to get there.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Place<OwnedFd> {
         Ok(place)
     }
 
-    /// A path that is too long for an address needs `/proc/self/fd`. Found out before anything is created.
+    /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
     fn require_proc(&self, operation: &'static str) -> Result<()> {
         let opened = fs::fstat(&self.dir);
         let through_proc = proc_path(self.dir.as_fd(), None).and_then(fs::stat);
@@ -97,7 +97,7 @@ impl Place<OwnedFd> {
         }
         let why = format!(
             "a path of {} bytes is longer than the {ADDRESS_MAX} of a socket address, and the way around needs \
-             /proc/self/fd, which is {}; mount /proc or shorten the path",
+             {PROC_FD}, which is {}; mount /proc or shorten the path",
             self.shown.as_os_str().len(),
             through_proc.map_or_else(describe, |_| "another process's".to_owned()),
         );
@@ -163,19 +163,23 @@ fn open_parent(path: &Path, parent: &Path, name: &OsStr) -> Result<(Option<PathB
     if path.is_absolute() {
         return Ok((Some(path.to_owned()), open_directory(parent)?));
     }
-    // The absolute path first, and the directory from it: so the two agree even if another thread calls chdir.
+    let relative = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    // The absolute path first, and the directory from it: so the two agree even if another thread calls chdir. Unless
+    // something was mounted over the working directory: then the absolute path is another directory's.
     if let Ok(working_directory) = rustix::process::getcwd(Vec::new()) {
         let absolute = PathBuf::from(std::ffi::OsString::from_vec(working_directory.into_bytes())).join(parent);
         let full = absolute.join(name);
         if absolute.is_absolute() && full.as_os_str().len() <= PATH_MAX {
             if let Ok(dir) = open_directory(&absolute) {
-                return Ok((Some(full), dir));
+                let opened = fs::fstat(&dir)?;
+                if fs::stat(relative).is_ok_and(|now| (now.st_dev, now.st_ino) == (opened.st_dev, opened.st_ino)) {
+                    return Ok((Some(full), dir));
+                }
             }
         }
     }
-    // No absolute path leads here: an ancestor that may not be searched, or one too deep.
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    Ok((None, open_directory(parent)?))
+    // No absolute path leads here: an ancestor that may not be searched, one too deep, a mount in the way.
+    Ok((None, open_directory(relative)?))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {

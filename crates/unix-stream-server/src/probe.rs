@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::PathState;
 use crate::error::Result;
 use crate::place::{Place, check};
-use crate::protocol::judge_pin;
+use crate::protocol::{Proof, judge_pin};
 use crate::sys::diag::find_listener;
 use crate::sys::linux::{Linux, uninterrupted};
 use crate::sys::{FileId, FlockHolder, Stat, Sys};
@@ -30,7 +30,7 @@ pub fn probe(path: impl AsRef<Path>) -> Result<PathState> {
     let path = path.as_ref();
     check(path, PROBE)?;
     Ok(match pin_following(path) {
-        Ok(pin) => judge_pin(&Linux, &pin, false),
+        Ok(pin) => judge_pin(&Linux, &pin, Proof::None),
         Err(state) => state,
     })
 }
@@ -47,7 +47,7 @@ pub struct Inspection {
     pub mode: Option<u32>,
     /// Its inode number.
     pub inode: Option<u64>,
-    /// Its lock.
+    /// The lock of the path; of the target's path, if it is a symbolic link.
     pub lock: LockState,
 }
 
@@ -96,17 +96,19 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
             let listed = stat.and_then(|stat| listed_state(stat.id));
-            (listed.unwrap_or_else(|| judge_pin(&Linux, &pin, false)), stat)
+            (listed.unwrap_or_else(|| judge_pin(&Linux, &pin, Proof::None)), stat)
         }
         Err(state) => (state, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
+    let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
     Ok(Inspection {
         state,
-        target: if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None },
         mode: stat.map(|stat| stat.mode),
         inode: stat.map(|stat| stat.id.ino),
-        lock: lock_state(path),
+        // Of the socket that a client would get to.
+        lock: lock_state(target.as_deref().unwrap_or(path)),
+        target,
     })
 }
 

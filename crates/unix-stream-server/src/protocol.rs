@@ -18,12 +18,15 @@ use crate::sys::{FileId, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status};
 
 use judge::Verdict;
-pub(crate) use judge::judge_pin;
+pub(crate) use judge::{Proof, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.
 const ATTEMPTS: usize = 16;
+
+/// How long the end of a life lock waits for the short one, at most.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What the caller chose.
 #[derive(Clone, Debug)]
@@ -69,7 +72,7 @@ pub(crate) struct Protocol<'a, S: Sys> {
 impl<S: Sys> Protocol<'_, S> {
     /// A new server socket at the path, or the reason why not.
     pub(crate) fn create(&self) -> Result<Published<S::Fd>> {
-        self.look(&mut None)?; //                                0 a live server needs no lock to be recognised
+        self.look()?; //                                          0 a live server needs no lock to be recognised
         let Locks { lock, life } = self.lock(Purpose::Publish)?; // 1
         let published = self.publish(life); //                   2-6
         self.unlock(lock); //                                    7
@@ -78,12 +81,12 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
     pub(crate) fn claim(&self) -> Result<Claimed<S::Fd>> {
-        self.look(&mut None)?;
+        self.look()?;
         let Locks { lock, life } = self.lock(Purpose::Publish)?;
         let state = match self.judge(&self.place.name, life.as_ref()) {
             Verdict::Absent => Ok(PathState::Absent),
             Verdict::Dead(_) => Ok(PathState::Dead),
-            Verdict::Other(state) => Err(Error::refused(self.operation, &self.place.shown, state)),
+            Verdict::Other(state) => Err(self.in_the_way(&self.place.name, state)),
         };
         match (state, life) {
             // The life lock keeps every other start away from here on, so that the short one, which git respects
@@ -187,9 +190,7 @@ impl<S: Sys> Protocol<'_, S> {
             match self.judge(name, life) {
                 Verdict::Absent => {} // gone between the two calls: again
                 Verdict::Dead(pin) => self.clear(name, &pin)?,
-                Verdict::Other(state) => {
-                    return Err(Error::refused(self.operation, &self.place.shown, state));
-                }
+                Verdict::Other(state) => return Err(self.in_the_way(name, state)),
             }
         }
         let why = format!("the name was taken {ATTEMPTS} times by a program that ignores the lock; find and stop it");
@@ -202,6 +203,10 @@ impl<S: Sys> Protocol<'_, S> {
         match self.sys.stat_at(&self.place.dir, name) {
             Ok(now) if now.id == dead.id => match self.sys.unlink(&self.place.dir, name) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
+                // A sticky directory, and the socket is another user's.
+                Err(errno @ (Errno::PERM | Errno::ACCESS)) => {
+                    Err(self.naming_owner(name, self.failed("unlink the dead socket", errno)))
+                }
                 Err(errno) => Err(self.failed("unlink the dead socket", errno)),
             },
             // Somebody was there between: what is there now is judged anew.
@@ -270,7 +275,15 @@ impl<S: Sys> Protocol<'_, S> {
             self.sys.chown(&pin, owner, group).map_err(|errno| self.failed("chown", errno))?;
         }
         if let Some(mode) = new_mode {
-            self.sys.chmod(&pin, mode).map_err(|errno| self.failed("chmod", errno))?;
+            self.sys.chmod(&pin, mode).map_err(|errno| match errno {
+                // The pin holds the file, so what is missing is the way through /proc.
+                Errno::NOENT | Errno::NOTDIR => {
+                    let why = "chmod: the umask takes bits of the mode that was asked for, and giving them back needs \
+                        /proc; mount it, or ask for a mode within the umask";
+                    Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why)
+                }
+                errno => self.failed("chmod", errno),
+            })?;
         }
         Ok(())
     }
@@ -303,8 +316,9 @@ impl<S: Sys> Protocol<'_, S> {
                 status
             }
             Err(error) => {
+                let status = self.without_lock(id, error);
                 self.shut(&socket);
-                Err(error.left_behind())
+                status
             }
         }
     }
@@ -314,7 +328,7 @@ impl<S: Sys> Protocol<'_, S> {
     pub(crate) fn retire(&self, socket: &S::Fd, id: FileId) -> Result<Status> {
         let (status, lock) = match self.lock(Purpose::Remove) {
             Ok(locks) => (self.remove(id), Some(locks.lock)),
-            Err(error) => (Err(error.left_behind()), None),
+            Err(error) => (self.without_lock(id, error), None),
         };
         self.shut(socket);
         if let Some(lock) = lock {
@@ -325,10 +339,22 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Takes the name back without touching the socket; `id` is kept alive by the caller's pin.
     pub(crate) fn unpublish(&self, id: FileId) -> Result<Status> {
-        let locks = self.lock(Purpose::Remove).map_err(Error::left_behind)?;
-        let status = self.remove(id);
-        self.unlock(locks.lock);
-        status
+        match self.lock(Purpose::Remove) {
+            Ok(locks) => {
+                let status = self.remove(id);
+                self.unlock(locks.lock);
+                status
+            }
+            Err(error) => self.without_lock(id, error),
+        }
+    }
+
+    /// The lock was not had, so the name stays as it is. If it is not ours any more, nothing was to be removed.
+    fn without_lock(&self, id: FileId, error: Error) -> Result<Status> {
+        match self.status(id) {
+            status @ (Status::Gone | Status::Replaced) => Ok(status),
+            Status::Ours | Status::Unknown { .. } => Err(error.left_behind()),
+        }
     }
 
     /// Under the lock: the name goes, if it is still ours.
@@ -352,12 +378,14 @@ impl<S: Sys> Protocol<'_, S> {
         let _ = self.sys.listen(socket, i32::MAX);
     }
 
-    /// Gives the life lock back, under the lock. Where that is not had the file stays, for the next start to find.
+    /// Gives the life lock back, under the lock. Where that is not had soon the file stays, for the next start to find:
+    /// the flock is gone with us, and that is what counts.
     pub(crate) fn end_life(&self, life: Option<Lock<S::Fd>>) {
-        if let Some(life) = life {
-            if let Ok(locks) = self.lock(Purpose::Remove) {
-                self.unlock_both(locks.lock, Some(life));
-            }
+        let Some(life) = life else { return };
+        let lock_timeout = self.options.lock_timeout.min(END_TIMEOUT);
+        let options = Options { lock_timeout, ..self.options.clone() };
+        if let Ok(locks) = (Protocol { options: &options, ..*self }).lock(Purpose::Remove) {
+            self.unlock_both(locks.lock, Some(life));
         }
     }
 

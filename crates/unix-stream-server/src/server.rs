@@ -21,7 +21,7 @@ use crate::{Builder, Drain, Status};
 /// # Dropping
 ///
 /// Dropping it removes the path under the lock, if it still leads here, and closes the listener: best effort, silent,
-/// waiting at most 100 ms for the lock. Queued clients are reset. Use [`drain`](Self::drain) to lose nobody.
+/// waiting at most 100 ms for the lock (200 ms if it has a life lock). Queued clients are reset. Use [`drain`](Self::drain) to lose nobody.
 ///
 /// # Fork
 ///
@@ -122,7 +122,8 @@ impl ServerSocket {
     ///
     /// [`Locked`](crate::ErrorKind::Locked) if the lock was not had within the timeout, or
     /// [`System`](crate::ErrorKind::System) if the name could not be removed: the server has ended all the same, and a
-    /// dead socket stays, for the next start to replace. [`Forked`](crate::ErrorKind::Forked) in a forked child, which
+    /// dead socket stays, for the next start to replace. Where the path has been lost already there is nothing to remove,
+    /// and no error. [`Forked`](crate::ErrorKind::Forked) in a forked child, which
     /// changes nothing.
     ///
     /// # Race condition

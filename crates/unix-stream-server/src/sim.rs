@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use crate::PeerCredentials;
-use crate::sys::{FileId, FlockHolder, Stat, Sys};
+use crate::sys::{FileId, FlockHolder, Reach, Stat, Sys};
 use kernel::{Call, Kernel, Name, Reply};
 
 /// What a party is told when its call has no reply yet. No real call gives it, so no protocol can handle it.
@@ -189,10 +189,14 @@ impl Sys for Sim {
     fn chown(&self, _: &Fd, _: Option<u32>, _: Option<u32>) -> Result<(), Errno> {
         Ok(())
     }
-    fn is_local(&self, _: &Fd) -> Result<bool, Errno> {
+    fn reach(&self, _: &Fd) -> Result<Reach, Errno> {
         match &*self.run {
-            Run::Replay { .. } => Ok(true),
-            Run::Direct { kernel, .. } => Ok(kernel.borrow().file_system != kernel::FileSystem::Shared),
+            Run::Replay { .. } => Ok(Reach::Local),
+            Run::Direct { kernel, .. } => Ok(match kernel.borrow().file_system {
+                kernel::FileSystem::Shared => Reach::Unknown,
+                kernel::FileSystem::SharedWithLocks => Reach::SharedWithLocks,
+                _ => Reach::Local,
+            }),
         }
     }
     fn socket(&self) -> Result<Fd, Errno> {

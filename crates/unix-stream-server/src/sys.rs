@@ -46,6 +46,17 @@ pub(crate) enum FlockHolder {
     Unknown,
 }
 
+/// How far a file system reaches: what a refused connection, and a flock, prove there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// Every listener and every flock on it are this kernel's.
+    Local,
+    /// Listeners may be other kernels', and their flocks are seen here.
+    SharedWithLocks,
+    /// Anything may be another kernel's, unseen.
+    Unknown,
+}
+
 pub(crate) trait Sys {
     /// An open descriptor; dropping it closes it.
     type Fd;
@@ -69,12 +80,12 @@ pub(crate) trait Sys {
 
     /// `openat(dir, name, O_PATH|O_NOFOLLOW)`
     fn pin(&self, dir: &Self::Fd, name: &CStr) -> Result<Self::Fd, Errno>;
-    /// `chmod("/proc/self/fd/<pin>", mode)`
+    /// `chmod("/proc/thread-self/fd/<pin>", mode)`
     fn chmod(&self, pin: &Self::Fd, mode: u32) -> Result<(), Errno>;
     /// `fchownat(pin, "", AT_EMPTY_PATH)`
     fn chown(&self, pin: &Self::Fd, owner: Option<u32>, group: Option<u32>) -> Result<(), Errno>;
-    /// `fstatfs(file)`: is this a file system that only this kernel can serve sockets on?
-    fn is_local(&self, file: &Self::Fd) -> Result<bool, Errno>;
+    /// `fstatfs(file)`: who else may serve sockets on this file system?
+    fn reach(&self, file: &Self::Fd) -> Result<Reach, Errno>;
 
     /// `socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC)`
     fn socket(&self) -> Result<Self::Fd, Errno>;

@@ -8,9 +8,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use libc::{EACCES, EADDRINUSE, ECONNREFUSED, ENOENT, ENOTSOCK, EPROTOTYPE, ETIMEDOUT};
+use rustix::process::Signal;
+use support::child::{self, Program};
 use support::dir::{Dir, chmod, put_file};
 use support::sockets::{assert_connected, assert_serves, bound, busy, fill, put_dead};
 use support::wait::{Worker, within};
@@ -34,6 +37,34 @@ fn a_full_backlog_times_out() {
             assert_error(&error, ErrorKind::TimedOut, ETIMEDOUT);
         }
     }
+}
+
+/// Each stop and continue interrupts a connect() that has a timeout, whose time then counts anew (signal(7)).
+#[test]
+fn a_full_backlog_times_out_however_many_signals_come() {
+    let test = this_test!();
+    if child::role().is_some() {
+        child::say("begun");
+        let error = connect_timeout(child::dir().join("s"), Duration::from_millis(300)).expect_err("full");
+        assert_error(&error, ErrorKind::TimedOut, ETIMEDOUT);
+        return;
+    }
+    let dir = Dir::new();
+    let _busy = busy(&dir.join("s"));
+    let mut client = Program::new(&test, "client").dir(&dir).start();
+    client.hear("begun");
+    // To its end, or until an end by the count of interruptions would have come.
+    for _ in 0..2_000 {
+        if client.has_ended() {
+            break;
+        }
+        // The pauses give the signals a rate, nothing more.
+        for signal in [Signal::STOP, Signal::CONT] {
+            client.signal(signal);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    client.finish();
 }
 
 #[test]

@@ -225,6 +225,30 @@ fn without_the_lock_close_leaves_a_dead_socket_and_says_so() {
     }
 }
 
+/// Without the lock nothing can be removed; but where the path is lost already, nothing is to be.
+#[test]
+fn a_server_that_has_lost_its_path_ends_without_the_lock_and_says_so() {
+    type End = fn(ServerSocket) -> Status;
+    let ends: [End; 2] =
+        [|server| server.close().expect("close"), |server| server.drain().expect("drain").status().expect("told")];
+    for end in ends {
+        let dir = Dir::new();
+        let inner = dir.join("d");
+        fs::create_dir(&inner).expect("mkdir");
+        let server = hasty().create(inner.join("s")).expect("create");
+        fs::remove_dir_all(&inner).expect("rmdir");
+        assert_eq!(end(server), Status::Gone);
+    }
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let (_listener, ownership) = hasty().create(&path).expect("create").into_parts().expect("parts");
+    put_file(&dir.join("s.lock"), b"", 0o644);
+    fs::remove_file(&path).expect("unlink");
+    put_file(&path, b"precious", 0o644);
+    assert_eq!(ownership.close().expect("told"), Status::Replaced);
+    assert_eq!(fs::read(&path).expect("there"), b"precious");
+}
+
 #[test]
 fn a_drain_that_runs_out_of_descriptors_loses_nobody() {
     whole_process(&this_test!(), || {

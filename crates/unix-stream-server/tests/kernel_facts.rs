@@ -4,6 +4,8 @@
 //! the same facts as a table. The tests run as root and as an ordinary user; the few that need root say so and pass.
 #![cfg(target_os = "linux")]
 
+#[path = "support/own_descriptors.rs"]
+pub mod own_descriptors;
 #[path = "kernel_facts/peercred.rs"]
 mod peercred;
 #[path = "kernel_facts/sock_diag.rs"]
@@ -11,6 +13,7 @@ mod sock_diag;
 #[path = "kernel_facts/support.rs"]
 mod support;
 
+use own_descriptors::with_own_descriptors;
 use peercred::peercred;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -21,7 +24,7 @@ use rustix::net::{self, Shutdown, SocketType};
 use rustix::process::{getgid, getpid, getuid, umask};
 use std::fs as stdfs;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, chroot, symlink};
 use std::os::unix::net::UnixListener;
@@ -298,6 +301,23 @@ fn a_pin_of_a_symlink_is_the_symlink_and_never_its_target() {
     let pin = pin(scratch.path("link"));
     assert_eq!(fs::fstat(&pin).unwrap().st_mode & S_IFMT, S_IFLNK);
     assert_eq!(probe(through(&pin)), Err(Errno::CONNREFUSED));
+}
+
+#[test]
+fn proc_self_fd_is_the_leaders_table_and_thread_self_the_threads_own() {
+    let scratch = Scratch::shared();
+    let (here, elsewhere) = (scratch.path("here"), scratch.path("elsewhere"));
+    let ours = stdfs::File::create(&here).unwrap();
+    let number = ours.as_raw_fd();
+    with_own_descriptors(|| {
+        // In this thread's own table the number leads elsewhere; everybody else's stays as it was.
+        let mut copy = rustix::io::dup(&ours).unwrap();
+        rustix::io::dup2(stdfs::File::create(&elsewhere).unwrap(), &mut copy).unwrap();
+        let at = |task: &str| stdfs::read_link(format!("/proc/{task}/fd/{}", copy.as_raw_fd())).ok();
+        assert_eq!(at("thread-self"), Some(elsewhere.clone()));
+        assert_ne!(at("self"), Some(elsewhere.clone()));
+    });
+    assert_eq!(stdfs::read_link(format!("/proc/self/fd/{number}")).unwrap(), here);
 }
 
 #[test]

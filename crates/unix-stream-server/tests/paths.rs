@@ -353,6 +353,26 @@ fn a_mode_with_more_than_permission_bits_is_invalid() {
 }
 
 #[test]
+fn an_owner_or_group_of_minus_1_is_invalid() {
+    let dir = Dir::new();
+    for builder in [hasty().owner(u32::MAX), hasty().group(u32::MAX)] {
+        assert_error(&builder.create(dir.join("s")).expect_err("nobody"), ErrorKind::Invalid, EINVAL);
+    }
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+#[test]
+fn no_path_makes_a_message_of_more_than_one_line() {
+    let dir = Dir::new();
+    let path = dir.join("a\nserver: ready\u{1b}[31m");
+    put_file(&path, b"", 0o644);
+    let error = hasty().create(&path).expect_err("no socket");
+    assert_eq!(error.kind(), ErrorKind::NotASocket);
+    let message = error.to_string();
+    assert!(message.contains("a\\nserver: ready\\u{1b}[31m") && !message.chars().any(char::is_control), "{message}");
+}
+
+#[test]
 fn owner_and_group_are_set_or_nothing_is_left() {
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();

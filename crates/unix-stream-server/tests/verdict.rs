@@ -6,14 +6,17 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
-use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTSOCK};
+use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTSOCK, EPERM};
 use rustix::net::SocketType;
-use support::child::{self, Program, descriptors, ordinary_user, with_descriptors};
+use support::child::{self, Program, descriptors, ordinary_user, whole_process, with_descriptors};
 use support::dir::{self, Dir, beside, chmod, file, mode, put_file};
+use support::own_descriptors::with_own_descriptors;
 use support::sockets::{assert_serves, bound, busy, put_dead, stranger};
-use support::{assert_error, is_root};
+use support::{assert_error, is_root, locks_are_listed, not_tried};
 use unix_stream_server::{Error, ErrorKind, FileKind, LockState, PathState, ServerSocket, inspect, probe};
 
 /// Neither create nor claim gets the path, for this reason, and nothing has changed.
@@ -190,6 +193,93 @@ fn a_server_that_may_not_be_asked_is_not_dead() {
     assert_serves(&server, &dir.join("live"));
 }
 
+/// What is behind a descriptor is asked of the thread that has it: another thread's may have the same number.
+#[test]
+fn a_thread_with_descriptors_of_its_own_asks_about_the_right_file() {
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let (path, secret) = (dir.join("s"), dir.join("secret"));
+        put_file(&secret, b"precious", 0o644);
+        let live = stranger(&path);
+        let (before, free) = (file(&path), dir.join("free"));
+        let long = dir.join("l".repeat(200));
+        let (parted, are_taken) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                parted.wait();
+                // In the table of all the others, the next numbers lead to a regular file, which refuses connections.
+                let _taken: Vec<_> = (0..20).map(|_| fs::File::open(&secret).expect("open")).collect();
+                are_taken.wait();
+                are_taken.wait();
+            });
+            with_own_descriptors(|| {
+                parted.wait();
+                are_taken.wait();
+                assert!(matches!(probe(&path), Ok(PathState::Live { .. })));
+                assert_error(&ServerSocket::create(&path).expect_err("lives"), ErrorKind::InUse, EADDRINUSE);
+                for path in [&free, &long] {
+                    let server = ServerSocket::builder().mode(0o666).create(path).expect("create");
+                    assert_eq!(mode(path), 0o666);
+                    assert_serves(&server, path);
+                    server.close().expect("close");
+                }
+                are_taken.wait();
+            });
+        });
+        assert_eq!(mode(&secret), 0o644);
+        assert_eq!(file(&path), before);
+        assert_serves(&live, &path);
+    });
+}
+
+/// connect() needs the owner's write bit, of the owner too.
+#[test]
+fn a_socket_without_its_owners_write_bit_does_not_lock_its_owner_out() {
+    ordinary_user(&this_test!(), || {
+        for mode_bits in [0o000, 0o400, 0o060] {
+            let dir = Dir::new();
+            let path = dir.join("s");
+            let live = stranger(&path);
+            chmod(&path, mode_bits);
+            let before = dir.files();
+            assert_error(&ServerSocket::create(&path).expect_err("lives"), ErrorKind::InUse, EADDRINUSE);
+            assert_eq!(dir.files(), before);
+            assert_eq!(probe(&path).expect("a path"), PathState::CannotTell { errno: EACCES });
+            drop(live);
+            // A claim that is given up has changed nothing.
+            let claim = ServerSocket::builder().claim(&path).expect("dead");
+            assert_eq!(claim.state(), PathState::Dead);
+            drop(claim);
+            assert_eq!(dir.files(), before);
+            assert_creates(&dir, &path);
+        }
+    });
+}
+
+#[test]
+fn a_dead_socket_of_another_user_is_an_error_that_names_its_owner() {
+    if child::role().is_some() {
+        // It may not be asked; and it may, but not removed.
+        for (name, kind, errno) in [("s", ErrorKind::CannotTell, EACCES), ("t", ErrorKind::System, EPERM)] {
+            let error = ServerSocket::create(child::dir().join(name)).expect_err("another's");
+            assert_error(&error, kind, errno);
+            assert!(error.to_string().contains("of uid 0: that user or root can start here"), "{error}");
+        }
+        return;
+    }
+    if !is_root() {
+        not_tried("another user's socket: only root can make one");
+        return;
+    }
+    let dir = Dir::new();
+    chmod(dir.path(), 0o1777);
+    for (name, mode) in [("s", 0o644), ("t", 0o666)] {
+        put_dead(&dir.join(name));
+        chmod(&dir.join(name), mode);
+    }
+    Program::new(&this_test!(), "other").ordinary().dir(&dir).run();
+}
+
 #[test]
 fn a_directory_that_may_not_be_searched_hides_nothing_that_gets_hurt() {
     ordinary_user(&this_test!(), || {
@@ -252,6 +342,9 @@ fn probe_and_inspect_tell_the_same_table_and_follow_links() {
     check("file", &|state| *state == PathState::NotASocket { kind: FileKind::Regular });
     fs::create_dir(dir.join("dir")).expect("mkdir");
     check("dir", &|state| *state == PathState::NotASocket { kind: FileKind::Directory });
+    let shut = stranger(&dir.join("shut"));
+    rustix::net::shutdown(&shut, rustix::net::Shutdown::Read).expect("shutdown");
+    check("shut", &|state| *state == PathState::Dead);
     put_fifo(&dir.join("fifo"));
     check("fifo", &|state| *state == PathState::NotASocket { kind: FileKind::Fifo });
     assert_eq!(probe("").expect_err("no path").raw_os_error(), EINVAL);
@@ -268,7 +361,12 @@ fn inspect_tells_whose_lock_it_is() {
     drop(claim);
     assert_eq!(lock(&path), LockState::None);
     put_file(&beside(&path, ".lock"), b"", 0o1400);
-    assert_eq!(lock(&path), LockState::Left { uid });
+    let left = if locks_are_listed(dir.path()) { LockState::Left { uid } } else { LockState::Held { pid: None, uid } };
+    assert_eq!(lock(&path), left);
+    // Of a link, that of the socket which a client gets to.
+    symlink(&path, dir.join("link")).expect("symlink");
+    put_dead(&path);
+    assert_eq!(lock(&dir.join("link")), left);
     chmod(&beside(&path, ".lock"), 0o644);
     assert_eq!(lock(&path), LockState::Foreign { uid });
     assert_eq!(lock(&dir.join("no/such")), LockState::None);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Lock, Protocol};
 use crate::error::{Error, Result};
-use crate::sys::{Stat, Sys};
+use crate::sys::{Reach, Sys};
 use crate::{FileKind, PathState};
 
 pub(crate) enum Verdict<Fd> {
@@ -19,43 +19,110 @@ pub(crate) enum Verdict<Fd> {
     Other(PathState),
 }
 
-/// The version of the node that was judged last.
-pub(super) type Seen = Option<Stat>;
-
 impl<S: Sys> Protocol<'_, S> {
     /// Ends a wait, or saves one, where no lock is needed to know the answer: a live server at the path is in use,
-    /// and what is not a socket will never be ours. Looks again only when the node has changed.
-    pub(super) fn look(&self, seen: &mut Seen) -> Result<()> {
-        let Ok(stat) = self.sys.stat_at(&self.place.dir, &self.place.name) else { return Ok(()) };
-        if *seen == Some(stat) {
-            return Ok(());
+    /// and what is not a socket will never be ours.
+    ///
+    /// # Race condition
+    ///
+    /// A socket that refused may be one whose server had not called listen() yet, which no look at the file would show
+    /// later. So a wait asks again each time, however little the file has changed.
+    pub(super) fn look(&self) -> Result<()> {
+        if self.sys.stat_at(&self.place.dir, &self.place.name).is_err() {
+            return Ok(()); // nothing is there: the common case, for one call
         }
-        *seen = Some(stat);
-        match self.judge(&self.place.name, None) {
+        match self.verdict(&self.place.name, Proof::None) {
             // Only with the lock can these be told, or acted on.
             Verdict::Absent | Verdict::Dead(_) | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
             Verdict::Other(state) => Err(Error::refused(self.operation, &self.place.shown, state)),
         }
     }
 
-    /// What stands at the name. `life`: our life lock, if we hold one.
+    /// Under the lock: what stands at the name. `life`: our life lock, if we hold one.
     pub(crate) fn judge(&self, name: &CStr, life: Option<&Lock<S::Fd>>) -> Verdict<S::Fd> {
-        let pin = match self.sys.pin(&self.place.dir, name) {
-            Ok(pin) => pin,
-            Err(Errno::NOENT) => return Verdict::Absent,
-            Err(errno) => return cannot_tell(errno),
+        // A life lock that a dead server left behind says that this server is dead, wherever its flock would be seen.
+        let proof = if self.options.assume_local {
+            Proof::Caller
+        } else if life.is_some_and(Lock::is_inherited) {
+            Proof::LifeLock
+        } else {
+            Proof::None
         };
-        // A life lock that a dead server left behind says more than any file system: that server is dead.
-        let proven = self.options.assume_local || life.is_some_and(Lock::is_inherited);
-        match judge_pin(self.sys, &pin, proven) {
+        match self.verdict(name, proof) {
+            Verdict::Other(PathState::CannotTell { errno }) if errno == Errno::ACCESS.raw_os_error() => {
+                self.ask_as_owner(name, proof)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
+        match self.sys.pin(&self.place.dir, name) {
+            Ok(pin) => self.verdict_of(pin, proof),
+            Err(Errno::NOENT) => Verdict::Absent,
+            Err(errno) => cannot_tell(errno),
+        }
+    }
+
+    fn verdict_of(&self, pin: S::Fd, proof: Proof) -> Verdict<S::Fd> {
+        match judge_pin(self.sys, &pin, proof) {
             PathState::Dead => Verdict::Dead(pin),
             state => Verdict::Other(state),
         }
     }
+
+    /// connect() asks for the write bit of the owner as well. A socket that has none, because its server was given such
+    /// a mode, or was killed before it gave back what an odd umask had taken, would stop every later start of its own
+    /// user. So its owner, under the lock, gives it the bit for the question; nobody else gets in by that.
+    fn ask_as_owner(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
+        const OWNER_WRITES: u32 = 0o200;
+        let denied = || cannot_tell(Errno::ACCESS);
+        let Ok(pin) = self.sys.pin(&self.place.dir, name) else { return denied() };
+        let Ok(stat) = self.sys.stat(&pin) else { return denied() };
+        let may_help = stat.kind == FileKind::Socket && stat.mode & OWNER_WRITES == 0 && stat.uid == self.sys.euid();
+        if !may_help || self.sys.chmod(&pin, stat.mode | OWNER_WRITES).is_err() {
+            return denied();
+        }
+        let state = judge_pin(self.sys, &pin, proof);
+        let _ = self.sys.chmod(&pin, stat.mode); // what it was, for a live server and for a claim that is given up
+        match state {
+            PathState::Dead => Verdict::Dead(pin),
+            state => Verdict::Other(state),
+        }
+    }
+
+    /// The error for what stands in the way; where it is a matter of rights, with whose it is.
+    pub(super) fn in_the_way(&self, name: &CStr, state: PathState) -> Error {
+        let error = Error::refused(self.operation, &self.place.shown, state);
+        match state {
+            PathState::CannotTell { errno } if errno == Errno::ACCESS.raw_os_error() => self.naming_owner(name, error),
+            _ => error,
+        }
+    }
+
+    pub(super) fn naming_owner(&self, name: &CStr, error: Error) -> Error {
+        match self.sys.stat_at(&self.place.dir, name) {
+            Ok(stat) => {
+                error.and(&format!("it is of uid {}: that user or root can start here, or remove it", stat.uid))
+            }
+            Err(_) => error,
+        }
+    }
 }
 
-/// What the file behind `pin` is. `trust_refused`: a refusal means death on any file system.
-pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, trust_refused: bool) -> PathState {
+/// What says, beside the kernel's own refusal, that a refusal is death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Nothing: only this kernel's word, where it is the only one.
+    None,
+    /// The life lock of the server, left behind: its holder is dead, if its flock would be seen from here.
+    LifeLock,
+    /// The caller: nobody else serves here.
+    Caller,
+}
+
+/// What the file behind `pin` is.
+pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, proof: Proof) -> PathState {
     match sys.stat(pin) {
         Ok(stat) if stat.kind == FileKind::Socket => {}
         // Asked first: connect() says ECONNREFUSED of a regular file, a directory and a fifo as well.
@@ -69,11 +136,11 @@ pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, trust_refused: bool) -> Pa
         // A listening socket of another type, or a connected datagram socket: alive.
         Err(Errno::PROTOTYPE) => PathState::OtherType,
         // Nobody listens, if this is the kernel that would know: through NFS and its like, live servers refuse too.
-        Err(Errno::CONNREFUSED) if trust_refused => PathState::Dead,
-        Err(Errno::CONNREFUSED) => match sys.is_local(pin) {
-            Ok(true) => PathState::Dead,
-            Ok(false) => PathState::CannotTell { errno: Errno::CONNREFUSED.raw_os_error() },
-            Err(errno) => PathState::CannotTell { errno: errno.raw_os_error() },
+        Err(Errno::CONNREFUSED) if proof == Proof::Caller => PathState::Dead,
+        Err(Errno::CONNREFUSED) => match (sys.reach(pin), proof) {
+            (Ok(Reach::Local), _) | (Ok(Reach::SharedWithLocks), Proof::LifeLock) => PathState::Dead,
+            (Ok(_), _) => PathState::CannotTell { errno: Errno::CONNREFUSED.raw_os_error() },
+            (Err(errno), _) => PathState::CannotTell { errno: errno.raw_os_error() },
         },
         // ACCES: live or dead alike. MFILE, NFILE, NOMEM: our own trouble. NOENT: /proc is missing or not ours, not
         // "absent", since the pin holds the file. Anything else: not known, hence not death.

@@ -35,6 +35,10 @@ pub(crate) struct Lock<Fd> {
 }
 
 impl<Fd> Lock<Fd> {
+    pub(crate) fn file(&self) -> &Fd {
+        &self.file
+    }
+
     /// True if a dead holder had left it: whoever that was is gone.
     pub(crate) fn is_inherited(&self) -> bool {
         self.inherited
@@ -71,10 +75,17 @@ enum Attempt<Fd> {
     Busy(Holder),
 }
 
+/// The lock that was not had, and who seems to have it.
+#[derive(Clone, Copy)]
+struct Busy {
+    which: Which,
+    holder: Holder,
+}
+
 /// Who seems to have the lock.
 #[derive(Clone, Copy)]
 enum Holder {
-    /// One of ours: somebody holds the flock.
+    /// One of ours: somebody holds the flock. If it is the life lock, that server is preparing or draining.
     Flocked(FileId),
     /// A file that is not our mark; its existence is the lock.
     Foreign(Option<FileKind>),
@@ -84,45 +95,42 @@ enum Holder {
     Denied(Stat),
     /// It changed hands too fast.
     Contended,
-    /// The life lock of a server that is preparing or draining.
-    Alive(FileId),
 }
 
 impl<S: Sys> Protocol<'_, S> {
     /// Step 1: waits for the lock, at most as long as the caller's timeout.
     pub(super) fn lock(&self, purpose: Purpose) -> Result<Locks<S::Fd>> {
         let mut patience = Patience::new(self.sys, self.options.lock_timeout);
-        let mut seen = None;
         let mut denied = None;
         loop {
-            let holder = match self.try_locks(purpose)? {
+            let busy = match self.try_locks(purpose)? {
                 Ok(locks) => return Ok(locks),
-                Err(holder) => holder,
+                Err(busy) => busy,
             };
             if purpose != Purpose::Remove {
-                self.look(&mut seen)?;
+                self.look()?;
             }
-            if self.is_left_by_another_user(holder, &mut denied) {
-                return Err(self.not_had(holder));
+            if self.is_left_by_another_user(busy.holder, &mut denied) {
+                return Err(self.not_had(busy));
             }
             if !patience.pause() {
                 if purpose != Purpose::Remove {
-                    self.look(&mut None)?; // the last word: it may have begun to listen since it was judged
+                    self.look()?; // the last word: it may have begun to listen since it was judged
                 }
-                return Err(self.not_had(holder));
+                return Err(self.not_had(busy));
             }
         }
     }
 
     /// The lock, and under it the life lock where one is wanted: both or neither.
-    fn try_locks(&self, purpose: Purpose) -> Result<Result<Locks<S::Fd>, Holder>> {
+    fn try_locks(&self, purpose: Purpose) -> Result<Result<Locks<S::Fd>, Busy>> {
         let lock = match self.try_lock(Which::Short) {
             Ok(Attempt::Held(lock)) => lock,
-            Ok(Attempt::Busy(holder)) => return Ok(Err(holder)),
+            Ok(Attempt::Busy(holder)) => return Ok(Err(Busy { which: Which::Short, holder })),
             Err(error) => {
                 // Where no lock can be made, a live server at the path is still the better answer.
                 if purpose != Purpose::Remove {
-                    self.look(&mut None)?;
+                    self.look()?;
                 }
                 return Err(error);
             }
@@ -132,8 +140,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
         let busy = match self.try_lock(Which::Life) {
             Ok(Attempt::Held(life)) => return Ok(Ok(Locks { lock, life: Some(life) })),
-            Ok(Attempt::Busy(Holder::Flocked(id))) => Ok(Err(Holder::Alive(id))),
-            Ok(Attempt::Busy(holder)) => Ok(Err(holder)),
+            Ok(Attempt::Busy(holder)) => Ok(Err(Busy { which: Which::Life, holder })),
             Err(error) => Err(error),
         };
         self.unlock(lock);
@@ -280,30 +287,24 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// The error for a lock that was not had: who has it, and what to do.
-    fn not_had(&self, holder: Holder) -> Error {
-        let shown = |name: &CStr| {
-            let name = name.to_string_lossy();
-            self.place.shown.with_file_name(&*name).display().to_string()
-        };
-        let lock = shown(&self.place.lock);
+    fn not_had(&self, Busy { which, holder }: Busy) -> Error {
+        let name = self.lock_name(which).to_string_lossy();
+        let lock = self.place.shown.with_file_name(&*name).display().to_string();
         let timeout = self.options.lock_timeout;
         let locked = |errno, why| Error::new(ErrorKind::Locked, self.operation, &self.place.shown, errno, why);
+        let process = |id, otherwise: &str| match self.sys.flock_holder(id) {
+            FlockHolder::Process(pid) => format!("process {pid}"),
+            FlockHolder::Nobody | FlockHolder::Unknown => otherwise.to_owned(),
+        };
         match holder {
-            Holder::Flocked(id) => {
-                let who = match self.sys.flock_holder(id) {
-                    FlockHolder::Process(pid) => format!("process {pid}"),
-                    FlockHolder::Nobody | FlockHolder::Unknown => "another process".to_owned(),
-                };
-                locked(Errno::EXIST, format!("{who} held its lock {lock} for {timeout:?}; wait for it, or end it"))
-            }
-            Holder::Alive(id) => {
-                let who = match self.sys.flock_holder(id) {
-                    FlockHolder::Process(pid) => format!("process {pid}"),
-                    FlockHolder::Nobody | FlockHolder::Unknown => "a process".to_owned(),
-                };
-                let life = shown(&self.place.life);
-                let why = format!("in use: {who} is preparing or draining and holds {life}; wait for it, or end it");
+            Holder::Flocked(id) if matches!(which, Which::Life) => {
+                let who = process(id, "a process");
+                let why = format!("in use: {who} is preparing or draining and holds {lock}; wait for it, or end it");
                 Error::new(ErrorKind::InUse, self.operation, &self.place.shown, Errno::ADDRINUSE, why)
+            }
+            Holder::Flocked(id) => {
+                let who = process(id, "another process");
+                locked(Errno::EXIST, format!("{who} held its lock {lock} for {timeout:?}; wait for it, or end it"))
             }
             Holder::Foreign(kind) => {
                 let kind = kind.map_or(String::new(), |kind| format!(" (a {kind})"));

@@ -276,10 +276,9 @@ fn step(state: &State, party: usize, call: &Call) -> (State, String) {
     (next, shown)
 }
 
-/// Those who wait look again once something has changed that they could notice: a round of waiting looks at files and
-/// flocks, and at a socket only when its file has changed.
+/// Those who wait look again once something has changed that they could notice.
 fn wake(before: &State, after: &mut State, mover: usize) {
-    if after.kernel.has_same_files(&before.kernel) {
+    if after.kernel.looks_like(&before.kernel) {
         return;
     }
     for party in 0..after.kernel.processes.len() {

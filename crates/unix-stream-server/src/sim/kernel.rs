@@ -125,8 +125,10 @@ pub(super) struct Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileSystem {
     Local,
-    /// Other kernels may serve sockets here.
+    /// Other kernels may serve sockets here, and their flocks are not seen.
     Shared,
+    /// Other kernels may serve sockets here, and their flocks are seen.
+    SharedWithLocks,
     WithoutFlock,
     WithoutModes,
 }

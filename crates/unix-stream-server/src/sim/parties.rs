@@ -181,6 +181,12 @@ pub(super) fn fresh_create(sim: &Sim) -> std::result::Result<(), ErrorKind> {
     created.map(drop).map_err(|error| error.kind())
 }
 
+/// The same, with a life lock.
+pub(super) fn fresh_create_lifetime(sim: &Sim) -> std::result::Result<(), ErrorKind> {
+    let created = with_protocol(sim, Party::ClaimDrainLifetime, |protocol| protocol.create());
+    created.map(drop).map_err(|error| error.kind())
+}
+
 /// The same, by one who says that no other kernel serves sockets here.
 pub(super) fn fresh_create_assuming_local(sim: &Sim) -> std::result::Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| {

@@ -2,7 +2,7 @@
 
 use super::explorer::Explorer;
 use super::kernel::{FileSystem, Kernel, Name};
-use super::parties::{Party, fresh_create, fresh_create_assuming_local};
+use super::parties::{Party, fresh_create, fresh_create_assuming_local, fresh_create_lifetime};
 use super::{Run, Sim};
 use crate::{ErrorKind, FileKind};
 
@@ -123,6 +123,20 @@ fn p2_a_refusal_where_other_kernels_may_serve_is_not_death() {
     assert_eq!(on(FileSystem::Shared, Kernel::new(1), fresh_create).0, Ok(()));
     let dead = Kernel::new(1).with(Name::Socket, FileKind::Socket, 0o600, 0, false);
     assert_eq!(on(FileSystem::Shared, dead, fresh_create_assuming_local).0, Ok(()));
+}
+
+#[test]
+fn p2_a_life_lock_left_behind_proves_death_only_where_its_flock_would_be_seen() {
+    let left = |foreign| {
+        let dead = Kernel::new(1).with(Name::Socket, FileKind::Socket, 0o600, 0, foreign);
+        dead.with(Name::Life, FileKind::Regular, 0o1400, 0, false)
+    };
+    // Its holder may live in another kernel, whose flocks are its own.
+    let (created, after) = on(FileSystem::Shared, left(true), fresh_create_lifetime);
+    assert_eq!(created, Err(ErrorKind::CannotTell));
+    assert!(after.has(Name::Socket));
+    assert_eq!(on(FileSystem::SharedWithLocks, left(false), fresh_create_lifetime).0, Ok(()));
+    assert_eq!(on(FileSystem::SharedWithLocks, left(true), fresh_create).0, Err(ErrorKind::CannotTell));
 }
 
 #[test]

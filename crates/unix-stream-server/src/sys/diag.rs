@@ -23,6 +23,9 @@ const LISTENING: u32 = 1 << 10;
 const SHOW_VFS_AND_QUEUE: u32 = 0x02 | 0x10;
 const UNIX_DIAG_VFS: u16 = 1;
 const UNIX_DIAG_RQLEN: u16 = 4;
+const UNIX_DIAG_SHUTDOWN: u16 = 6;
+/// Bits of `sk_shutdown`: no more clients.
+const RCV_SHUTDOWN: u8 = 1;
 const HEADER: usize = 16;
 
 /// A listening socket as the kernel lists it.
@@ -134,10 +137,11 @@ fn request() -> Vec<u8> {
     request
 }
 
-/// `struct unix_diag_msg` and its attributes; `None` for a socket without a file.
+/// `struct unix_diag_msg` and its attributes; `None` for a socket without a file, or one that has been shut.
 fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
     let mut listener = Listener { is_stream: message.get(1) == Some(&1), is_full: false, socket: u32_at(message, 4)? };
     let mut file = None;
+    let mut is_shut = false;
     let mut attributes = message.get(16..)?;
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         match kind {
@@ -146,6 +150,7 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
                 let dev = u32_at(attributes, 8)?;
                 file = Some((u32_at(attributes, 4)?, (dev >> 20, dev & 0xf_ffff)));
             }
+            UNIX_DIAG_SHUTDOWN => is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
             UNIX_DIAG_RQLEN => listener.is_full = u32_at(attributes, 4)? > u32_at(attributes, 8)?,
             _ => {}
         }
@@ -154,7 +159,8 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
         }
         attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
     }
-    file.map(|(ino, dev)| (listener, ino, dev))
+    // One that has been shut is in the state of listening and lets nobody in.
+    file.filter(|_| !is_shut).map(|(ino, dev)| (listener, ino, dev))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -208,6 +214,10 @@ mod tests {
         let free = Listener { is_full: false, ..full };
         assert_eq!(taken(&datagram), (Ok(End::Yes), vec![(full, 5, (8, 2)), (free, 6, (0, 9))]));
         assert_eq!(taken(&listener(5, 0, 0, 1)).0, Ok(End::NotYet));
+        let mut shut = listener(5, 0, 0, 1);
+        shut.extend([5, 0, 6, 0, RCV_SHUTDOWN, 0, 0, 0]);
+        shut[0] += 8; // the message has one attribute more
+        assert_eq!(taken(&shut), (Ok(End::NotYet), vec![]));
         assert_eq!(taken(&message(NLMSG_ERROR, &[0; 20])).0, Err(Errno::OPNOTSUPP));
     }
 

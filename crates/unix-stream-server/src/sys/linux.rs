@@ -11,14 +11,20 @@ use rustix::fs::{self as sysfs, AtFlags, CWD, FileType, FlockOperation, Gid, Mod
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::{FileId, FlockHolder, Stat, Sys};
+use super::{FileId, FlockHolder, Reach, Stat, Sys};
 use crate::{FileKind, PeerCredentials};
 
 /// A lock file of ours: sticky, and no right but the owner's read. Set atomically with creation.
 pub(crate) const MARK: u32 = 0o1400;
 
+/// Where a thread's descriptors are files.
+pub(crate) const PROC_FD: &str = "/proc/thread-self/fd/";
+
 /// Calls that a signal can interrupt are tried again this often, so that no storm of signals can hold us for ever.
 const INTERRUPTIONS: usize = 1_000;
+
+/// How often a long list of locks is read before what it does not show is taken for absent.
+const LOCK_LIST_READS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Linux;
@@ -75,8 +81,15 @@ impl Sys for Linux {
         sysfs::chownat(pin, c"", owner, group, AtFlags::EMPTY_PATH)
     }
 
-    fn is_local(&self, file: &OwnedFd) -> Result<bool, Errno> {
-        Ok(LOCAL_FILE_SYSTEMS.contains(&file_system_magic(file)?))
+    fn reach(&self, file: &OwnedFd) -> Result<Reach, Errno> {
+        let magic = file_system_magic(file)?;
+        Ok(if LOCAL_FILE_SYSTEMS.contains(&magic) {
+            Reach::Local
+        } else if SHARED_WITH_LOCKS.contains(&magic) {
+            Reach::SharedWithLocks
+        } else {
+            Reach::Unknown
+        })
     }
 
     fn socket(&self) -> Result<OwnedFd, Errno> {
@@ -120,10 +133,17 @@ impl Sys for Linux {
     }
 
     fn flock_holder(&self, file: FileId) -> FlockHolder {
-        match fs::read_to_string("/proc/locks") {
-            Ok(list) => find_flock(&list, file),
-            Err(_) => FlockHolder::Unknown,
+        // What is longer than a page comes in pieces, between which the list may shift and an entry fall through.
+        const PAGE: usize = 4096;
+        for _ in 0..LOCK_LIST_READS {
+            let Ok(list) = fs::read_to_string("/proc/locks") else { return FlockHolder::Unknown };
+            match find_flock(&list, file) {
+                FlockHolder::Nobody if list.len() >= PAGE => {}
+                FlockHolder::Nobody => break,
+                holder => return holder,
+            }
         }
+        if lists_all_locks(file.dev) { FlockHolder::Nobody } else { FlockHolder::Unknown }
     }
 
     fn now(&self) -> Instant {
@@ -153,9 +173,12 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Re
     Err(Errno::INTR)
 }
 
-/// `/proc/self/fd/N`, or `/proc/self/fd/N/name`: the way to a descriptor's file at any path length.
+/// `/proc/thread-self/fd/N`, or `.../N/name`: the way to a descriptor's file at any path length.
+///
+/// Not `/proc/self`, which is the table of the thread group's leader: a thread that has unshared its own
+/// (`CLONE_FILES`) would be led to another file of the same number.
 pub(crate) fn proc_path(fd: BorrowedFd<'_>, name: Option<&CStr>) -> Result<CString, Errno> {
-    let mut path = format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes();
+    let mut path = format!("{PROC_FD}{}", fd.as_raw_fd()).into_bytes();
     if let Some(name) = name {
         path.push(b'/');
         path.extend_from_slice(name.to_bytes());
@@ -223,6 +246,17 @@ const LOCAL_FILE_SYSTEMS: [u32; 16] = [
     0x7371_7368, // squashfs
 ];
 
+/// File systems whose flocks other hosts see: NFS (as byte-range locks, since Linux 2.6.12; not with the mount option
+/// `local_lock`), SMB, Ceph, GFS2, OCFS2. Not FUSE, 9p and virtiofs, which keep flocks in each kernel unless told.
+const SHARED_WITH_LOCKS: [u32; 6] = [
+    0x0000_6969, // NFS
+    0xff53_4d42, // CIFS
+    0xfe53_4d42, // SMB2
+    0x00c3_6400, // Ceph
+    0x0116_1970, // GFS2
+    0x7461_636f, // OCFS2
+];
+
 /// A line reads `1: FLOCK  ADVISORY  WRITE 708 08:02:9175105 0 EOF`; waiters have a `->` (proc_locks(5)).
 fn find_flock(list: &str, file: FileId) -> FlockHolder {
     let (major, minor) = (sysfs::major(file.dev), sysfs::minor(file.dev));
@@ -247,9 +281,32 @@ fn find_flock(list: &str, file: FileId) -> FlockHolder {
     FlockHolder::Nobody
 }
 
+/// Does silence in `/proc/locks` mean something? It leaves out what is held from outside our pid namespace, and it names
+/// devices as the kernel does inside, which stat(2) does not where a file system makes numbers up: overlayfs, btrfs.
+fn lists_all_locks(dev: u64) -> bool {
+    /// `PROC_PID_INIT_INO`: the inode of the initial pid namespace (linux/proc_ns.h).
+    const INITIAL: u64 = 0xefff_fffc;
+    let is_initial = sysfs::stat("/proc/self/ns/pid").is_ok_and(|namespace| namespace.st_ino == INITIAL);
+    is_initial && fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
+}
+
+/// Is there a file system that goes by this number inside the kernel? A line reads `36 35 98:0 /mnt1 /mnt2 rw ...`
+/// (proc_pid_mountinfo(5)).
+fn is_mounted(mounts: &str, dev: u64) -> bool {
+    let number = format!("{}:{}", sysfs::major(dev), sysfs::minor(dev));
+    mounts.lines().any(|line| line.split(' ').nth(2) == Some(&number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_mounted_if_the_list_of_mounts_says_so() {
+        let mounts = "22 1 254:0 / / rw - ext4 /dev/vda rw\n24 22 0:21 / /proc rw - proc proc rw\n";
+        assert!(is_mounted(mounts, sysfs::makedev(254, 0)) && is_mounted(mounts, sysfs::makedev(0, 21)));
+        assert!(!is_mounted(mounts, sysfs::makedev(0, 22)) && !is_mounted("", sysfs::makedev(254, 0)));
+    }
 
     #[test]
     fn a_flock_is_found_by_device_and_inode_in_proc_locks() {

@@ -4,6 +4,7 @@
 pub mod child;
 pub mod dir;
 pub mod fork;
+pub mod own_descriptors;
 pub mod sockets;
 pub mod wait;
 
@@ -21,6 +22,17 @@ pub const NOBODY: u32 = 65_534;
 #[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Does `/proc/locks` list every flock on files of this directory? Not in a pid namespace of one's own, nor where the
+/// file system makes up device numbers (overlayfs, btrfs).
+#[must_use]
+pub fn locks_are_listed(dir: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let dev = std::fs::metadata(dir).expect("stat").dev();
+    let number = format!(" {}:{} ", rustix::fs::major(dev), rustix::fs::minor(dev));
+    let initial = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == "pid:[4026531836]");
+    initial && std::fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| mounts.contains(&number))
 }
 
 /// Says loudly what cannot be tried here, where the harness would swallow it.
