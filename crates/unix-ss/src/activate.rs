@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
@@ -43,7 +43,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         exit::FAILED
     })?;
     ready.announce();
-    let child = start(args, &listener).map_err(|error| {
+    let child = start(args, &listener, &ownership).map_err(|error| {
         say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
         exit::CANNOT_RUN
     })?;
@@ -58,7 +58,9 @@ fn failed(why: std::fmt::Arguments<'_>) -> u8 {
     exit::FAILED
 }
 
-fn start(args: &Serve, listener: &UnixListener) -> io::Result<Child> {
+fn start(args: &Serve, listener: &UnixListener, ownership: &Ownership) -> io::Result<Child> {
+    // PROG goes on serving if we are killed, and so the life lock must live as long as PROG. It inherits a copy.
+    let _life = ownership.life_lock().map(inheritable).transpose()?;
     Command::new("/proc/self/exe")
         .arg0("unix-ss")
         .arg(ACTIVATE_EXEC)
@@ -70,6 +72,13 @@ fn start(args: &Serve, listener: &UnixListener) -> io::Result<Child> {
         // So that a terminal's ^C reaches PROG once, from us.
         .process_group(0)
         .spawn()
+}
+
+/// A copy that is not closed by exec, out of the way of the numbers that PROG knows. Nothing else is started meanwhile.
+fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 10)?;
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
+    Ok(copy)
 }
 
 struct Supervised {

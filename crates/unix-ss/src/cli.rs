@@ -67,7 +67,8 @@ const STATUS: &str = "\
 Says what stands at each PATH: absent, dead (a socket that nobody listens on), live, busy (live, with a full backlog), \
 other_type (a datagram or seqpacket socket), not_a_socket, or cannot_tell; and who owns it, where the kernel knows.
 
-Changes nothing. It does connect to what it asks, which starts on-demand programs.";
+Changes nothing. It asks the kernel for its list of listeners, and connects only to what is not on it: a listener of \
+another network namespace, which a connection may start if it is an on-demand program.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:

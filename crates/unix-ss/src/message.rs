@@ -1,5 +1,6 @@
 //! What people read on standard error.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -8,7 +9,17 @@ use std::io::{self, Write};
 /// Nobody is told if that fails: standard error may be closed or full, which must not end a server (`eprintln!` would
 /// panic).
 pub(crate) fn say(what: impl Display) {
-    let _ = io::stderr().write_all(format!("unix-ss: {what}\n").as_bytes());
+    let line = what.to_string();
+    let _ = io::stderr().write_all(format!("unix-ss: {}\n", one_line(&line)).as_bytes());
+}
+
+/// Without control characters, which could forge another line or command a terminal: paths and names have any.
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(escaped.collect())
 }
 
 /// An error in the style of the rest of the line: lower case, and without std's "(os error N)".

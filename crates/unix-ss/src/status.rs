@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use unix_stream_server::{Error, FileKind, Inspection, LockState, PathState, PeerCredentials, inspect};
 
-use crate::message::{reason, say};
+use crate::message::{one_line, reason, say};
 use crate::{cli, errno, exit};
 
 /// Prints what is known; the exit status: the highest of all paths'.
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &cli::Status) -> u8 {
     for path in &args.paths {
         let report = Report::new(path, inspect(path));
         highest = highest.max(report.exit_status());
-        let line = if args.json { report.json() } else { report.to_string() };
+        let line = if args.json { report.json() } else { one_line(&report.to_string()).into_owned() };
         match io::stdout().lock().write_all(format!("{line}\n").as_bytes()) {
             Ok(()) => {}
             // Whoever read us has seen enough.

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use common::{Place, client, eventually, hear, run, status_of, text, unix_ss};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 const HTTP: &str = r#"
 import http.server, os, socket, socketserver
@@ -102,6 +102,28 @@ fn signals_are_forwarded() {
     }
     assert_eq!(server.end(), 9);
     assert!(!place.path("s").exists());
+}
+
+#[test]
+fn a_lifetime_lock_outlives_a_killed_supervisor_as_long_as_the_program_serves() {
+    let place = Place::new();
+    let script = "echo $$ >pid; exec sleep 600";
+    let lifetime = ["--lock-scope", "lifetime", "--activate"];
+    let mut server = place.serve(&lifetime, "s", &["sh", "-c", script]);
+    let pid = || std::fs::read_to_string(place.path("pid")).unwrap_or_default().trim().parse::<i32>().ok();
+    eventually("the program is up", || pid().is_some());
+    server.signal(Signal::KILL);
+    assert_eq!(server.wait(), 128 + 9);
+    // The listener would keep a second one away as well, so that is taken out of its way.
+    std::fs::remove_file(place.path("s")).expect("unlink");
+    let second = ["serve", "--lock-scope", "lifetime", "--lock-timeout", "50ms", &place.name("s"), "--", "cat"];
+    let output = run(&mut unix_ss(&second));
+    assert_eq!(status_of(&output), 3, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("s.owner"), "{}", text(&output.stderr));
+    kill_process(Pid::from_raw(pid().expect("a number")).expect("a pid"), Signal::KILL).expect("it serves");
+    let mut third = place.serve(&["--lock-scope", "lifetime"], "s", &["cat"]);
+    assert_eq!(third.end(), 0);
+    assert!(!place.path("s").exists() && !place.path("s.owner").exists());
 }
 
 #[test]

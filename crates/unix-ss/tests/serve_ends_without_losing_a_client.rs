@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use common::{Place, ask, client, eventually, text};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn the_first_signal_serves_all_who_are_connected_or_queued() {
@@ -89,4 +89,19 @@ fn a_path_lost_just_before_the_signal_is_5_as_well() {
     let mut server = place.serve(&[], "s", &["cat"]);
     std::fs::remove_file(place.path("s")).expect("deleted");
     assert_eq!(server.end(), 5, "{}", server.errors());
+}
+
+#[test]
+fn a_path_lost_with_its_directory_is_5_too_and_no_dead_socket_is_spoken_of() {
+    let place = Place::new();
+    // Without `--activate` it may have seen the loss by itself before it is told to end.
+    for options in [&[][..], &["--activate"]] {
+        std::fs::create_dir_all(place.path("d")).expect("mkdir");
+        let mut server = place.serve(options, "d/s", &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done"]);
+        std::fs::remove_dir_all(place.path("d")).expect("rmdir");
+        // It may have ended already.
+        let _ = kill_process(Pid::from_child(&server.child), Signal::TERM);
+        assert_eq!(server.wait(), 5, "{}", server.errors());
+        assert!(!server.errors().contains("dead socket"), "{}", server.errors());
+    }
 }

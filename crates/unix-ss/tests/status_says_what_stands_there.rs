@@ -108,3 +108,15 @@ fn for_people_it_is_a_line_each_and_the_highest_status() {
     );
     assert_eq!(text(&output.stdout), expected);
 }
+
+#[test]
+fn no_path_can_forge_a_line() {
+    let place = Place::new();
+    let path = place.name("s: absent\nother: live\u{1b}[2J");
+    let output = run(&mut unix_ss(&["status", &path]));
+    let said = text(&output.stdout);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("\\nother: live\\u{1b}[2J: absent"), "{said}");
+    let output = run(&mut unix_ss(&["connect", &path]));
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+}
