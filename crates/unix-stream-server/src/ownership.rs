@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
-use crate::protocol::{Lock, Options, Protocol};
+use crate::protocol::{Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
 use crate::{Drain, Status};
@@ -110,8 +110,13 @@ impl Ownership {
         self.check_process()?;
         self.armed = false;
         let listener = listener.into();
-        let status = self.protocol(&self.options).retire(&listener, self.id);
-        Ok(Drain::new(UnixListener::from(listener), self, status))
+        let Retired { status, is_shut } = self.protocol(&self.options).retire(&listener, self.id);
+        let listener = UnixListener::from(listener);
+        if !is_shut {
+            // Then nothing ends the queue, and accept() would wait for the next client for ever.
+            let _ = listener.set_nonblocking(true);
+        }
+        Ok(Drain::new(listener, self, status))
     }
 
     /// Makes this process the one that removes the path, after a fork whose parent ends and leaves the server to the

@@ -50,6 +50,15 @@ pub(crate) struct Published<Fd> {
     pub(crate) life: Option<Lock<Fd>>,
 }
 
+/// The end of a server whose queue is still to be handed out.
+#[derive(Debug)]
+pub(crate) struct Retired {
+    /// What stood at the name.
+    pub(crate) status: Result<Status>,
+    /// At the end of its queue accept() fails, where it would wait for ever otherwise.
+    pub(crate) is_shut: bool,
+}
+
 /// A path that is ours to publish at.
 #[derive(Debug)]
 pub(crate) struct Claimed<Fd> {
@@ -325,16 +334,16 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// The graceful end: no new client gets in, nobody stays blocked in connect(), and whoever is queued can still be
     /// accepted from `socket`. The life lock stays with the caller until that is done.
-    pub(crate) fn retire(&self, socket: &S::Fd, id: FileId) -> Result<Status> {
+    pub(crate) fn retire(&self, socket: &S::Fd, id: FileId) -> Retired {
         let (status, lock) = match self.lock(Purpose::Remove) {
             Ok(locks) => (self.remove(id), Some(locks.lock)),
             Err(error) => (self.without_lock(id, error), None),
         };
-        self.shut(socket);
+        let is_shut = self.shut(socket);
         if let Some(lock) = lock {
             self.unlock(lock);
         }
-        status
+        Retired { status, is_shut }
     }
 
     /// Takes the name back without touching the socket; `id` is kept alive by the caller's pin.
@@ -372,10 +381,11 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// No client gets in any more, and those blocked in connect() on a full backlog wake: they look the path up
     /// again, while SHUT_RD alone leaves them asleep for ever if a copy of the socket is open elsewhere.
-    fn shut(&self, socket: &S::Fd) {
-        let _ = self.sys.shut(socket); // fails only for a socket that does not listen
+    fn shut(&self, socket: &S::Fd) -> bool {
+        let is_shut = self.sys.shut(socket).is_ok(); // no Linux refuses it, but a security module may
         let _ = self.sys.listen(socket, 0);
         let _ = self.sys.listen(socket, i32::MAX);
+        is_shut
     }
 
     /// Gives the life lock back, under the lock. Where that is not had soon the file stays, for the next start to find:
