@@ -1,0 +1,208 @@
+//! What is tried at every step. To try another operation, add a row.
+
+use std::any::Any;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use unix_stream_server::{
+    Builder, Error, LockScope, Ownership, ServerSocket, connect, connect_timeout, inspect, probe,
+};
+
+/// What stands at the path before the operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Before {
+    Nothing,
+    Dead,
+    /// And the lock of a starter that was killed.
+    DeadAndLock,
+    /// And the life lock of a server that was killed.
+    DeadAndLife,
+    /// A server in the process that looks on.
+    Live,
+    /// The same, which comes after the first look at the path, so that it is met under the lock.
+    LiveLate,
+    /// A regular file.
+    File,
+    /// git's lock, which is held for ever.
+    GitLock,
+}
+
+/// How long the path is, and so how a socket gets there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Length {
+    /// Bound by its path.
+    Short,
+    /// Longer than an address: bound through its directory.
+    LongPath,
+    /// A name too long even for that: bound beside it, then renamed.
+    LongName,
+}
+
+/// How the server is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Plain,
+    /// With a life lock.
+    Lifetime,
+    /// With a mode of which the umask takes something, and a group.
+    Rights,
+}
+
+/// What an operation leaves in the hands of its caller.
+pub(crate) enum Kept {
+    /// A server that lives at the path.
+    Server(Box<ServerSocket>),
+    /// Something else, to be kept until the end.
+    Other(#[expect(dead_code, reason = "for its drop")] Box<dyn Any>),
+}
+
+/// The operation, all its preparations made.
+pub(crate) type Act = Box<dyn FnOnce() -> Result<Kept, Error>>;
+
+pub(crate) type Arrange = fn(Builder, PathBuf) -> Act;
+
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    pub(crate) before: Before,
+    pub(crate) length: Length,
+    /// Of this server and of those that come after it.
+    pub(crate) kind: Kind,
+    /// Makes preparations, whose calls do not count, in the process that acts.
+    pub(crate) arrange: Arrange,
+    /// See [`Operation::varying`].
+    pub(crate) varies: bool,
+    /// See [`Operation::persisting`].
+    pub(crate) persists: bool,
+}
+
+use Before::{Dead, DeadAndLife, DeadAndLock, File, GitLock, Live, LiveLate, Nothing};
+use Kind::{Lifetime, Plain, Rights};
+use Length::{LongName, LongPath, Short};
+
+#[rustfmt::skip] // a table
+pub(crate) const OPERATIONS: &[Operation] = &[
+    row("create", Nothing, Short, Plain, create),
+    row("create over a dead socket", Dead, Short, Plain, create),
+    row("create over a dead socket and a killed starter's lock", DeadAndLock, Short, Plain, create),
+    row("create, long path", Dead, LongPath, Plain, create),
+    row("create, long name", Dead, LongName, Plain, create),
+    row("create, mode and group", Nothing, Short, Rights, create),
+    row("create, umask 0777", Nothing, Short, Plain, create_umask_0777),
+    row("create, umask 0777, killed starter's lock", DeadAndLock, Short, Plain, create_umask_0777),
+    row("create, lifetime", Nothing, Short, Lifetime, create),
+    row("create, lifetime, over a killed server", DeadAndLife, Short, Lifetime, create),
+    row("create, relative path", Dead, Short, Plain, create_relative),
+    row("create over a live server", Live, Short, Plain, create),
+    row("create, a server comes meanwhile", LiveLate, Short, Plain, create),
+    row("create, long name, a server comes meanwhile", LiveLate, LongName, Plain, create),
+    row("create over a file", File, Short, Plain, create),
+    row("create beside git's lock", GitLock, Short, Plain, create).varying(),
+    row("claim, listen", Dead, Short, Plain, |b, p| act(move || b.claim(p)?.listen().map(live))),
+    row("claim, listen, lifetime", Dead, Short, Lifetime, |b, p| act(move || b.claim(p)?.listen().map(live))),
+    row("claim, drop", Dead, Short, Plain, |b, p| act(move || b.claim(p).map(drop).map(kept))),
+    row("claim, drop, lifetime", Dead, Short, Lifetime, |b, p| act(move || b.claim(p).map(drop).map(kept))),
+    row("status", Nothing, Short, Plain, |b, p| with_server(b, p, |server| { let _ = server.status(); Ok(live(server)) })),
+    row("close", Nothing, Short, Plain, |b, p| with_server(b, p, |server| server.close().map(kept))),
+    row("close, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, |server| server.close().map(kept))),
+    row("close, long name", Nothing, LongName, Plain, |b, p| with_server(b, p, |server| server.close().map(kept))),
+    row("drop", Nothing, Short, Plain, |b, p| with_server(b, p, |server| { drop(server); Ok(kept(())) })),
+    row("drop, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, |server| { drop(server); Ok(kept(())) })),
+    row("drain", Nothing, Short, Plain, |b, p| with_server(b, p, drain)).persisting(),
+    row("drain, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, drain)).persisting(),
+    row("into_parts, close", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, path| path.close().map(kept)))),
+    row("into_parts, drain, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, |server| in_parts(server, |listener, path| path.drain(listener).map(kept)))),
+    row("into_parts, unpublish", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, mut path| { path.unpublish()?; Ok(kept(path)) }))),
+    row("connect", Live, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
+    row("connect, long path", Live, LongPath, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
+    row("connect within a time", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::from_secs(9)).map(kept))).persisting(),
+    row("connect at once", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::ZERO).map(kept))),
+    row("connect to a dead socket", Dead, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
+    row("probe", Live, Short, Plain, |_, p| act(move || probe(p).map(kept))),
+    row("inspect a dead socket and a lock", DeadAndLock, Short, Plain, |_, p| act(move || inspect(p).map(kept))).varying().persisting(),
+];
+
+const fn row(name: &'static str, before: Before, length: Length, kind: Kind, arrange: Arrange) -> Operation {
+    Operation { name, before, length, kind, arrange, varies: false, persists: false }
+}
+
+impl Operation {
+    /// That does not always make the same calls: it polls for some time, or reads a list of things that are not ours.
+    const fn varying(mut self) -> Operation {
+        self.varies = true;
+        self
+    }
+
+    /// That tries an interrupted call again for as long as it takes: a client does, and std where it reads a file.
+    const fn persisting(mut self) -> Operation {
+        self.persists = true;
+        self
+    }
+}
+
+impl Kind {
+    /// One that waits for a lock, and so tries twice, but not for long.
+    pub(crate) fn builder(self) -> Builder {
+        let builder = ServerSocket::builder().lock_timeout(Duration::from_millis(1));
+        match self {
+            Kind::Plain => builder,
+            Kind::Lifetime => builder.lock_scope(LockScope::Lifetime),
+            Kind::Rights => builder.mode(0o666).group(rustix::process::getegid().as_raw()),
+        }
+    }
+}
+
+impl Before {
+    /// No start can succeed beside it.
+    pub(crate) fn is_in_the_way(self) -> bool {
+        matches!(self, Live | LiveLate | File | GitLock)
+    }
+}
+
+fn act(work: impl FnOnce() -> Result<Kept, Error> + 'static) -> Act {
+    Box::new(work)
+}
+
+fn live(server: ServerSocket) -> Kept {
+    Kept::Server(Box::new(server))
+}
+
+fn kept(something: impl Any) -> Kept {
+    Kept::Other(Box::new(something))
+}
+
+pub(crate) fn create(builder: Builder, path: PathBuf) -> Act {
+    act(move || builder.create(path).map(live))
+}
+
+fn create_umask_0777(builder: Builder, path: PathBuf) -> Act {
+    rustix::process::umask(Mode::from_raw_mode(0o777));
+    create(builder, path)
+}
+
+fn create_relative(builder: Builder, path: PathBuf) -> Act {
+    std::env::set_current_dir(path.parent().expect("a directory")).expect("chdir");
+    create(builder, path.file_name().expect("a name").into())
+}
+
+fn with_server(builder: Builder, path: PathBuf, work: fn(ServerSocket) -> Result<Kept, Error>) -> Act {
+    let server = builder.create(path).expect("create");
+    act(move || work(server))
+}
+
+/// Two clients, and no more errors than one cares to hear.
+fn drain(server: ServerSocket) -> Result<Kept, Error> {
+    let clients = [(); 2].map(|()| connect(server.local_path()));
+    let mut drain = server.drain()?;
+    let served: Vec<_> = drain.by_ref().take(4).collect();
+    Ok(kept((clients, served, drain)))
+}
+
+fn in_parts(server: ServerSocket, work: fn(UnixListener, Ownership) -> Result<Kept, Error>) -> Result<Kept, Error> {
+    match server.into_parts() {
+        Ok((listener, path)) => work(listener, path),
+        // The server is handed back, and is as good as before.
+        Err(refused) => Ok(live(*refused.server)),
+    }
+}
