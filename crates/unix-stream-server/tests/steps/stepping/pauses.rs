@@ -1,5 +1,7 @@
-//! A process that stands still in the middle, for how long ever, stops nobody beyond his timeout, and when it goes on
+//! A process that stands still in the middle, however long, holds nobody up beyond the timeout; and when it goes on,
 //! there is still one server and no harm done.
+//!
+//! It is held by its tracer and not by SIGSTOP, which would let the call at whose entry it comes be carried out first.
 
 use unix_stream_server::{ErrorKind, ServerSocket};
 
