@@ -1,0 +1,300 @@
+//! A server socket by a [`Recipe`], in plain system calls, right or wrong as the recipe has it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, open, statat};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+use unix_stream_server::Status;
+
+use crate::recipe::{Death, LockFile, Recipe, Removal};
+
+/// The library's mark, so that careful recipes and the library know each other's locks.
+const MARK: u32 = 0o1400;
+
+/// Why there is no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    InUse,
+    Locked,
+    NotASocket,
+    Other(Errno),
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Refusal::Other(errno)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ByHand {
+    pub(crate) listener: UnixListener,
+    path: PathBuf,
+    id: (u64, u64),
+    recipe: Recipe,
+    timeout: Duration,
+}
+
+impl ByHand {
+    pub(crate) fn create(path: &Path, recipe: Recipe, backlog: i32, timeout: Duration) -> Result<ByHand, Refusal> {
+        let lock = Lock::take(path, recipe.lock, timeout)?;
+        let listener = occupy(path, recipe, backlog)?;
+        let id = fs::symlink_metadata(path).map(|node| (node.dev(), node.ino())).unwrap_or_default();
+        if recipe.leaves_a_file {
+            let _ = fs::write(beside(path, ".pid"), "");
+        }
+        drop(lock);
+        Ok(ByHand { listener, path: path.to_owned(), id, recipe, timeout })
+    }
+
+    /// Does the name lead to this socket?
+    pub(crate) fn status(&self) -> Status {
+        match statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(now) if (now.st_dev, now.st_ino) == self.id => Status::Ours,
+            Ok(_) => Status::Replaced,
+            Err(Errno::NOENT) => Status::Gone,
+            Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
+        }
+    }
+
+    /// Whatever is at the path goes, and a new socket of ours comes.
+    pub(crate) fn bind_again(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        if let Ok(listener) = UnixListener::bind(&self.path) {
+            let _ = listener.set_nonblocking(true);
+            self.listener = listener;
+            self.id = fs::symlink_metadata(&self.path).map(|node| (node.dev(), node.ino())).unwrap_or_default();
+        }
+    }
+
+    /// The name goes, as the recipe has it. Gives the listener if somebody is still to be served from it.
+    pub(crate) fn end(self) -> (Result<Status, Refusal>, Option<UnixListener>) {
+        let ByHand { ref path, recipe, timeout, .. } = self;
+        let window = recipe.window;
+        match recipe.removal {
+            Removal::Blind => {
+                let status = self.status();
+                let path = path.clone();
+                drop(self.listener);
+                std::thread::sleep(window);
+                let _ = fs::remove_file(path);
+                (Ok(status), None)
+            }
+            Removal::CheckedWithoutLock => {
+                let status = self.status();
+                std::thread::sleep(window);
+                if status == Status::Ours {
+                    let _ = fs::remove_file(path);
+                }
+                self.shut(Ok(status))
+            }
+            Removal::CheckedUnderLock => match Lock::take(path, recipe.lock, timeout) {
+                Ok(lock) => {
+                    let status = self.status();
+                    if status == Status::Ours {
+                        let _ = fs::remove_file(path);
+                    }
+                    let shut = self.shut(Ok(status));
+                    drop(lock);
+                    shut
+                }
+                Err(refusal) => self.shut(Err(refusal)),
+            },
+        }
+    }
+
+    fn shut(self, status: Result<Status, Refusal>) -> (Result<Status, Refusal>, Option<UnixListener>) {
+        if !self.recipe.drains {
+            return (status, None);
+        }
+        let _ = net::shutdown(&self.listener, Shutdown::Read);
+        // Wakes those who are blocked in connect().
+        let _ = net::listen(&self.listener, 0);
+        let _ = net::listen(&self.listener, i32::MAX);
+        (status, Some(self.listener))
+    }
+}
+
+fn occupy(path: &Path, recipe: Recipe, backlog: i32) -> Result<UnixListener, Refusal> {
+    let socket = socket(SocketFlags::CLOEXEC)?;
+    let address = SocketAddrUnix::new(path)?;
+    let careful = matches!(recipe.death, Death::RefusedByASocket | Death::RefusedByAnything);
+    // The careless make one attempt; the careful judge anew what was put there meanwhile.
+    for _ in 0..16 {
+        judge(path, &address, recipe.death)?;
+        std::thread::sleep(recipe.window);
+        match net::bind(&socket, &address) {
+            Ok(()) => {
+                std::thread::sleep(recipe.window);
+                net::listen(&socket, backlog)?;
+                return Ok(UnixListener::from(socket));
+            }
+            Err(Errno::ADDRINUSE) if careful => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(Refusal::Other(Errno::ADDRINUSE))
+}
+
+/// Frees the name, if what is there counts as dead.
+fn judge(path: &Path, address: &SocketAddrUnix, death: Death) -> Result<(), Refusal> {
+    let dead = match death {
+        Death::Assumed => true,
+        Death::AnyError => {
+            if probe(address, SocketFlags::NONBLOCK).is_ok() {
+                return Err(Refusal::InUse);
+            }
+            true
+        }
+        Death::AnyErrorOfABlockingProbe => {
+            if probe(address, SocketFlags::empty()).is_ok() {
+                return Err(Refusal::InUse);
+            }
+            true
+        }
+        Death::RefusedByASocket | Death::RefusedByAnything => {
+            let kind = match fs::symlink_metadata(path) {
+                Ok(node) => node.file_type(),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(errno(&error).into()),
+            };
+            let is_socket = std::os::unix::fs::FileTypeExt::is_socket(&kind);
+            if !is_socket && death == Death::RefusedByASocket {
+                return Err(Refusal::NotASocket);
+            }
+            match probe(address, SocketFlags::NONBLOCK) {
+                Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => return Err(Refusal::InUse),
+                Err(Errno::CONNREFUSED) => true,
+                Err(Errno::NOENT) if is_socket => return Ok(()),
+                Err(Errno::NOENT) => true, // a link that leads nowhere
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    };
+    if dead {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(errno(&error).into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+fn probe(address: &SocketAddrUnix, flags: SocketFlags) -> Result<(), Errno> {
+    net::connect(&socket(flags | SocketFlags::CLOEXEC)?, address)
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// `<path><suffix>`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+enum Lock {
+    None,
+    Existence(PathBuf),
+    Flock { file: OwnedFd, path: PathBuf, second_look: bool },
+}
+
+impl Lock {
+    fn take(path: &Path, kind: LockFile, timeout: Duration) -> Result<Lock, Refusal> {
+        let path = beside(path, ".lock");
+        let end = Instant::now() + timeout;
+        let pause = || {
+            std::thread::sleep(Duration::from_micros(fastrand::u64(10..200)));
+            if Instant::now() < end { Ok(()) } else { Err(Refusal::Locked) }
+        };
+        let make = |mode| {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            open(&path, flags, Mode::from_raw_mode(mode))
+        };
+        match kind {
+            LockFile::None => Ok(Lock::None),
+            LockFile::Existence => loop {
+                match make(0o600) {
+                    Ok(_) => return Ok(Lock::Existence(path)),
+                    Err(Errno::EXIST) => pause()?,
+                    Err(errno) => return Err(errno.into()),
+                }
+            },
+            LockFile::Flock { second_look } => loop {
+                let file = match make(MARK) {
+                    Err(Errno::EXIST) => {
+                        open(&path, OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+                    }
+                    result => result,
+                };
+                let file = match file {
+                    Ok(file) => file,
+                    Err(Errno::NOENT) => continue, // given back between the two calls
+                    Err(Errno::LOOP | Errno::NXIO) => {
+                        pause()?; // a link, a socket: not ours
+                        continue;
+                    }
+                    Err(errno) => return Err(errno.into()),
+                };
+                let stat = fstat(&file)?;
+                if stat.st_mode != 0o100_000 | MARK || stat.st_size != 0 {
+                    pause()?; // another program's
+                    continue;
+                }
+                while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                    pause()?;
+                }
+                let now = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+                if !second_look || now.is_ok_and(|now| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino)) {
+                    return Ok(Lock::Flock { file, path, second_look });
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        match self {
+            Lock::None => {}
+            Lock::Existence(path) => drop(fs::remove_file(path)),
+            Lock::Flock { file, path, second_look } => {
+                let still = || match (fstat(&*file), statat(CWD, &*path, AtFlags::SYMLINK_NOFOLLOW)) {
+                    (Ok(ours), Ok(now)) => (ours.st_dev, ours.st_ino) == (now.st_dev, now.st_ino),
+                    _ => false,
+                };
+                if !*second_look || still() {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+}
+
+/// Everybody in the queue, until it is empty; each is given to `serve`.
+pub(crate) fn accept_all(listener: &UnixListener, mut serve: impl FnMut(UnixStream)) {
+    let _ = listener.set_nonblocking(true);
+    loop {
+        match net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC) {
+            Ok(client) => serve(UnixStream::from(client)),
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(_) => return,
+        }
+    }
+}

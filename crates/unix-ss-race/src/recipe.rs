@@ -1,0 +1,233 @@
+//! The ways to get and to leave a path: the strategies that are compared, and defects planted on purpose.
+//!
+//! Each but the library's is a recipe, a choice at each step, that [`crate::by_hand`] carries out in system calls.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::checker::Rule;
+
+/// How a server gets its path, and how it leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Unlink whatever is there, and bind.
+    Naive,
+    /// Connect; if that fails, however it fails, unlink and bind.
+    Probe,
+    /// git's order, from its description: a lock file that exists or not, any error of connect is death.
+    Git,
+    /// Careful, under a flock whose file is unlinked at the end; but no second look whether it is still at its name.
+    FlockUnlink,
+    /// The library.
+    Ours,
+}
+
+impl Strategy {
+    /// All, from the most careless.
+    pub const ALL: [Strategy; 5] =
+        [Strategy::Naive, Strategy::Probe, Strategy::Git, Strategy::FlockUnlink, Strategy::Ours];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Naive => "naive",
+            Strategy::Probe => "probe",
+            Strategy::Git => "git",
+            Strategy::FlockUnlink => "flock-unlink",
+            Strategy::Ours => "ours",
+        }
+    }
+
+    /// Its steps; `None` for the library, which knows its own.
+    pub(crate) fn recipe(self) -> Option<Recipe> {
+        Some(match self {
+            Strategy::Naive => {
+                Recipe { lock: LockFile::None, death: Death::Assumed, removal: Removal::Blind, ..Recipe::CAREFUL }
+            }
+            Strategy::Probe => {
+                Recipe { lock: LockFile::None, death: Death::AnyError, removal: Removal::Blind, ..Recipe::CAREFUL }
+            }
+            Strategy::Git => Recipe {
+                lock: LockFile::Existence,
+                death: Death::AnyErrorOfABlockingProbe,
+                removal: Removal::CheckedWithoutLock,
+                drains: false,
+                ..Recipe::CAREFUL
+            },
+            Strategy::FlockUnlink => Recipe { lock: LockFile::Flock { second_look: false }, ..Recipe::CAREFUL },
+            Strategy::Ours => return None,
+        })
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is wrong with a careful server, on purpose: for calibrating the checker, which must find each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Defect {
+    /// None: the careful recipe itself, which must be found clean.
+    None,
+    /// Checks that the name is its own and unlinks it, without the lock.
+    CloseWithoutLock,
+    /// Unlinks whatever has the name.
+    CloseWithoutLook,
+    /// Takes the flock for the lock, though the file may have gone from its name.
+    NoSecondLook,
+    /// A full backlog, too, is taken for death.
+    AnyErrorIsDeath,
+    /// Does not ask whether it is a socket that refuses.
+    AnyKindIsDead,
+    /// A child is left with the listener.
+    InheritedListener,
+    /// Says that it drains, and drops its queue.
+    DropsItsQueue,
+    /// Says that it has ended, and goes on for a while.
+    AnswersAfterItsEnd,
+    /// Robbed of its path, it binds there again, blindly.
+    BindsAgain,
+    /// A lock that is a file's existence, which stays when its holder is killed.
+    LockByExistence,
+    /// A file of its own that nobody removes.
+    LeavesAFile,
+}
+
+impl Defect {
+    /// All but [`Defect::None`].
+    pub const ALL: [Defect; 11] = [
+        Defect::CloseWithoutLock,
+        Defect::CloseWithoutLook,
+        Defect::NoSecondLook,
+        Defect::AnyErrorIsDeath,
+        Defect::AnyKindIsDead,
+        Defect::InheritedListener,
+        Defect::DropsItsQueue,
+        Defect::AnswersAfterItsEnd,
+        Defect::BindsAgain,
+        Defect::LockByExistence,
+        Defect::LeavesAFile,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Defect::None => "none",
+            Defect::CloseWithoutLock => "close-without-lock",
+            Defect::CloseWithoutLook => "close-without-look",
+            Defect::NoSecondLook => "no-second-look",
+            Defect::AnyErrorIsDeath => "any-error-is-death",
+            Defect::AnyKindIsDead => "any-kind-is-dead",
+            Defect::InheritedListener => "inherited-listener",
+            Defect::DropsItsQueue => "drops-its-queue",
+            Defect::AnswersAfterItsEnd => "answers-after-its-end",
+            Defect::BindsAgain => "binds-again",
+            Defect::LockByExistence => "lock-by-existence",
+            Defect::LeavesAFile => "leaves-a-file",
+        }
+    }
+
+    /// By what it is found out: any of these.
+    #[must_use]
+    pub fn shows_as(self) -> &'static [Rule] {
+        const THEFT: [Rule; 4] = [Rule::TwoOwners, Rule::PathLost, Rule::ClientTurnedAway, Rule::AnswerByANonOwner];
+        match self {
+            Defect::None => &[],
+            Defect::CloseWithoutLock
+            | Defect::CloseWithoutLook
+            | Defect::NoSecondLook
+            | Defect::AnyErrorIsDeath
+            | Defect::BindsAgain => &THEFT,
+            Defect::AnyKindIsDead => &[Rule::ForeignFileHarmed],
+            Defect::InheritedListener => &[Rule::InUseByNobody, Rule::AnswerByANonOwner],
+            Defect::DropsItsQueue => &[Rule::ClientLost],
+            Defect::AnswersAfterItsEnd => &[Rule::AnswerByANonOwner],
+            Defect::LockByExistence => &[Rule::SpuriousError, Rule::SpuriousCloseError, Rule::Blocked],
+            Defect::LeavesAFile => &[Rule::LeftOver],
+        }
+    }
+
+    /// A careful server with this one thing wrong. Where the defect is a race, its window is stretched by a pause, as
+    /// a preempted process would: the checker is what is tested, not the scheduler's mood.
+    pub(crate) fn recipe(self) -> Recipe {
+        let window = Duration::from_millis(3);
+        let careful = Recipe::CAREFUL;
+        match self {
+            Defect::None | Defect::InheritedListener | Defect::AnswersAfterItsEnd | Defect::BindsAgain => careful,
+            Defect::CloseWithoutLock => Recipe { removal: Removal::CheckedWithoutLock, window, ..careful },
+            Defect::CloseWithoutLook => Recipe { removal: Removal::Blind, window, ..careful },
+            Defect::NoSecondLook => Recipe { lock: LockFile::Flock { second_look: false }, window, ..careful },
+            Defect::AnyErrorIsDeath => Recipe { death: Death::AnyError, ..careful },
+            Defect::AnyKindIsDead => Recipe { death: Death::RefusedByAnything, ..careful },
+            Defect::DropsItsQueue => Recipe { drains: false, ..careful },
+            Defect::LockByExistence => Recipe { lock: LockFile::Existence, window, ..careful },
+            Defect::LeavesAFile => Recipe { leaves_a_file: true, ..careful },
+        }
+    }
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A choice at each step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    pub(crate) lock: LockFile,
+    pub(crate) death: Death,
+    pub(crate) removal: Removal,
+    /// A graceful end serves the queue.
+    pub(crate) drains: bool,
+    pub(crate) leaves_a_file: bool,
+    /// A pause where the race is.
+    pub(crate) window: Duration,
+}
+
+impl Recipe {
+    /// What the library does, in short: the same lock file, the same judgement, the same end.
+    pub(crate) const CAREFUL: Recipe = Recipe {
+        lock: LockFile::Flock { second_look: true },
+        death: Death::RefusedByASocket,
+        removal: Removal::CheckedUnderLock,
+        drains: true,
+        leaves_a_file: false,
+        window: Duration::ZERO,
+    };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockFile {
+    None,
+    Existence,
+    Flock { second_look: bool },
+}
+
+/// When what stands at the path is taken for dead, and unlinked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    Assumed,
+    /// Whatever a non-blocking connect says, if it is not success.
+    AnyError,
+    /// The same of a blocking connect, which a full backlog holds up for ever.
+    AnyErrorOfABlockingProbe,
+    RefusedByAnything,
+    RefusedByASocket,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Closes, and unlinks whatever has the name by then.
+    Blind,
+    CheckedWithoutLock,
+    CheckedUnderLock,
+}

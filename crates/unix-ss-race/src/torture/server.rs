@@ -1,0 +1,225 @@
+//! A worker that creates, holds, serves, and ends in one way or another, again and again.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::FdFlags;
+
+use super::{Job, Party, SiteJob};
+use crate::clock::now;
+use crate::history::{Event, History, What, Word};
+use crate::process::{self, is_told_to_end, kill_self};
+use crate::recipe::{Defect, Strategy};
+use crate::server::{Server, Way, Wish};
+
+const BACKLOGS: [Option<u32>; 5] = [Some(0), Some(1), Some(8), None, None];
+
+/// How a server ends. To add an operation: a variant, its share in [`End::choose`], its steps in [`Worker::end`], and,
+/// if it is a new kind of end, what the checker may conclude from its word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Drain,
+    Close,
+    Drop,
+    /// By SIGKILL, with whoever is queued.
+    Die,
+}
+
+impl End {
+    fn choose(random: &mut fastrand::Rng) -> End {
+        match random.u8(..100) {
+            0..45 => End::Drain,
+            45..70 => End::Close,
+            70..85 => End::Drop,
+            _ => End::Die,
+        }
+    }
+}
+
+pub(super) struct Worker {
+    job: Job,
+    way: Way,
+    history: History,
+    random: fastrand::Rng,
+    counter: u64,
+}
+
+impl Worker {
+    pub(super) fn new(job: Job, party: Party, history: History) -> Self {
+        let way = match (party, job.defect) {
+            (Party::GitLike, _) => Strategy::Git.recipe().map_or(Way::Library, Way::Recipe),
+            (Party::ByHand, Some(defect)) => Way::Recipe(defect.recipe()),
+            _ => Way::Library,
+        };
+        let random = fastrand::Rng::with_seed(job.seed);
+        Worker { job, way, history, random, counter: 0 }
+    }
+
+    fn is_git(&self) -> bool {
+        self.job.party == Some(Party::GitLike)
+    }
+
+    fn has(&self, defect: Defect) -> bool {
+        self.job.party == Some(Party::ByHand) && self.job.defect == Some(defect)
+    }
+
+    pub(super) fn run(&mut self) -> std::io::Result<()> {
+        while !is_told_to_end(Duration::ZERO) {
+            let site = self.job.choose_site(&mut self.random);
+            self.counter += 1;
+            let token = u64::from(self.job.number) << 20 | self.counter;
+            let dies = self.one_life(&site, token)?;
+            if dies {
+                kill_self(); // with the fuse lit, the next life would end without a word
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the fuse has been lit.
+    fn one_life(&mut self, site: &SiteJob, token: u64) -> std::io::Result<bool> {
+        let number = self.job.number;
+        let event = |what, word| Event::new(what, word, site.index, number).token(token);
+        self.history.tell(&event(What::Try, Word::None).at([now()]))?;
+        // git's lock stays for ever when its holder is killed, and its end is not under a lock either: what that does
+        // to others is its own. So git-like servers are killed only while they hold.
+        let dies = !self.is_git() && self.random.u8(..16) == 0;
+        if dies {
+            self.history.tell(&event(What::Dying, Word::None).at([now()]))?;
+            light_fuse(Duration::from_nanos(self.random.u64(..400_000)));
+        }
+        let wish = Wish {
+            mode: site.mode,
+            life: site.life,
+            backlog: if site.short_queues { *self.random.choice(&BACKLOGS).unwrap_or(&None) } else { None },
+            timeout: self.job.lock_timeout(),
+            claims: self.random.u8(..4) == 0,
+            parts: self.random.u8(..4) == 0,
+        };
+        let before = now();
+        let server = match Server::create(self.way, &site.path, wish) {
+            Ok(server) => server,
+            Err(word) => {
+                self.history.tell(&event(What::Refused, word).at([before, now()]))?;
+                let pause = self.random.u64(..2_000);
+                let _ = is_told_to_end(Duration::from_micros(pause));
+                return Ok(dies);
+            }
+        };
+        self.history.tell(&event(What::Own, Word::None).at([before, now()]))?;
+        server.set_nonblocking();
+        let server = self.hold(server, token);
+        self.end(server, site, token)?;
+        Ok(dies)
+    }
+
+    /// Serves for a while, or lets its queue fill.
+    fn hold(&mut self, mut server: Server, token: u64) -> Server {
+        let hold = match self.random.u8(..4) {
+            0 => 0,
+            1 => self.random.u64(..1_000),
+            2 => self.random.u64(..5_000),
+            _ => self.random.u64(..25_000),
+        };
+        let end = Instant::now() + Duration::from_micros(hold);
+        let serves = self.random.u8(..4) != 0;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return server;
+            }
+            if let (true, Server::ByHand(server)) = (self.has(Defect::BindsAgain), &mut server) {
+                if server.status().is_stolen() {
+                    server.bind_again();
+                }
+            }
+            if !serves {
+                if is_told_to_end(left) {
+                    return server;
+                }
+                continue;
+            }
+            let time = Timespec::try_from(left.min(Duration::from_millis(5))).ok();
+            let mut fds =
+                [PollFd::new(&server, PollFlags::IN), PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+            let _ = poll(&mut fds, time.as_ref());
+            let told = !fds[1].revents().is_empty();
+            while let Some(client) = server.accept() {
+                answer(client, token);
+            }
+            if told {
+                return server;
+            }
+        }
+    }
+
+    fn end(&mut self, server: Server, site: &SiteJob, token: u64) -> std::io::Result<()> {
+        let number = self.job.number;
+        let event = |what, word| Event::new(what, word, site.index, number).token(token);
+        let end = End::choose(&mut self.random);
+        if self.has(Defect::InheritedListener) {
+            leave_a_child(&server);
+        }
+        let how = match end {
+            End::Die => {
+                self.history.tell(&event(What::Dying, Word::None).at([now()]))?;
+                kill_self();
+            }
+            End::Drain | End::Close | End::Drop if self.is_git() => Word::Free,
+            End::Drain => Word::Drain,
+            End::Close => Word::Close,
+            End::Drop => Word::Drop,
+        };
+        let before = now();
+        self.history.tell(&event(What::Closing, how).at([before]))?;
+        if self.has(Defect::AnswersAfterItsEnd) {
+            self.history.tell(&event(What::Closed, Word::StillOurs).at([before, now()]))?;
+            let end = Instant::now() + Duration::from_millis(5);
+            while Instant::now() < end {
+                server.accept().into_iter().for_each(|client| answer(client, token));
+            }
+            server.drain(|client| answer(client, token));
+            return Ok(());
+        }
+        let found = match how {
+            Word::Drain => server.drain(|client| answer(client, token)),
+            Word::Drop => {
+                server.drop();
+                Word::None
+            }
+            _ => server.close(),
+        };
+        self.history.tell(&event(What::Closed, found).at([before, now()]))
+    }
+}
+
+/// Says who it is that answers.
+fn answer(mut client: UnixStream, token: u64) {
+    let _ = client.write_all(format!("{token:016x}").as_bytes()); // a prober has gone already
+}
+
+/// Somewhere in what follows, this process ends.
+fn light_fuse(after: Duration) {
+    std::thread::spawn(move || {
+        let end = Instant::now() + after;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        kill_self();
+    });
+}
+
+/// A child that has the listener, and is gone after a while or with the conductor.
+fn leave_a_child(server: &Server) {
+    let Ok(copy) = server.as_fd().try_clone_to_owned() else { return };
+    let _ = rustix::io::fcntl_setfd(&copy, FdFlags::empty());
+    let _ = Command::new("/proc/self/exe")
+        .args([process::WORKER, "linger"])
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::null())
+        .spawn();
+}

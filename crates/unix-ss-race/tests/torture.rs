@@ -1,0 +1,146 @@
+//! Under torture no promise breaks; and the judge of that finds every defect that is planted.
+//!
+//! `UNIX_SS_TORTURE_SECONDS` makes it longer than its 5 seconds, `UNIX_SS_TORTURE_OPERATIONS` goes on until so many
+//! have been done, `UNIX_SS_TORTURE_SEED` repeats what the processes chose.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Each defect has so much time to be found; what it takes is seconds at the most (DESIGN.md).
+const FOUND_WITHIN: &str = "60";
+
+fn torture(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unix-ss-torture"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Two, if there are two file systems to be had without rights.
+fn directories() -> Vec<String> {
+    let mut all = vec![std::env::temp_dir()];
+    let device = |path: &Path| path.metadata().map(|data| data.dev()).ok();
+    let shm = Path::new("/dev/shm");
+    let is_ours = tempfile::tempdir_in(shm).is_ok();
+    if is_ours && device(shm) != device(&all[0]) {
+        all.push(shm.to_owned());
+    }
+    all.iter().flat_map(|dir| ["--dir".to_owned(), dir.to_str().expect("UTF-8").to_owned()]).collect()
+}
+
+#[test]
+fn no_promise_breaks_under_torture() {
+    let wish = |name, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
+    let seconds = wish("UNIX_SS_TORTURE_SECONDS", "5");
+    let operations = wish("UNIX_SS_TORTURE_OPERATIONS", "0");
+    let mut command = torture(&["--seconds", &seconds, "--operations", &operations]);
+    if let Ok(seed) = std::env::var("UNIX_SS_TORTURE_SEED") {
+        command.args(["--seed", &seed]);
+    }
+    let text = good(&command.args(directories()).output().expect("it runs"));
+    println!("{text}");
+    assert!(text.contains("\n0 violations\n"), "{text}");
+    let owners = text.lines().find(|line| line.starts_with("owners: ")).expect("a line");
+    let parties = if is_root() { &["Ours", "GitLike", "OtherUser"][..] } else { &["Ours", "GitLike"] };
+    assert!(parties.iter().all(|party| owners.contains(&format!(" {party}"))), "not all took part: {text}");
+}
+
+#[test]
+fn every_planted_defect_is_found_by_what_it_breaks() {
+    let text = good(&torture(&["--plant", "all", "--seconds", FOUND_WITHIN]).output().expect("it runs"));
+    println!("{text}");
+    assert_eq!(text.lines().count(), 11, "{text}");
+    assert!(!text.contains("nothing found"), "{text}");
+}
+
+#[test]
+fn careful_servers_beside_which_defects_are_planted_are_found_clean() {
+    let text = good(&torture(&["--plant", "none", "--seconds", "3"]).output().expect("it runs"));
+    assert!(text.contains("nothing found"), "{text}");
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Processes that have these words in their command line, but for one.
+fn processes_with(words: &str, but: u32) -> usize {
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != but);
+    let lines = pids.filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
+    lines.filter(|line| String::from_utf8_lossy(line).contains(words)).count()
+}
+
+#[track_caller]
+fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_true() {
+        assert!(Instant::now() < end, "it never came true that {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn nothing_outlives_a_conductor_that_is_killed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = dir.path().to_str().expect("UTF-8");
+    let mut command = torture(&["--seconds", "60", "--dir", name]);
+    let mut conductor = Killed(command.stdout(Stdio::null()).spawn().expect("it runs"));
+    let workers = || processes_with(name, conductor.0.id());
+    eventually("all workers run", || workers() >= 24);
+    let pid = conductor.0.id();
+    conductor.0.kill().expect("it is alive");
+    conductor.0.wait().expect("a child");
+    eventually("they have ended", || processes_with(name, pid) == 0);
+}
+
+#[test]
+fn wrong_arguments_are_told_and_end_with_2() {
+    for wrong in [&["--seconds", "x"][..], &["--servers", "3"], &["--clients", "17"], &["--plant", "no-such"], &["x"]] {
+        let output = torture(wrong).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
+    }
+}
+
+/// In a mount namespace of its own, over a tmpfs; nothing of it is seen from outside, and all goes with it.
+#[test]
+#[ignore = "needs root and unshare (util-linux)"]
+fn no_promise_breaks_on_overlayfs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = "set -e; cd \"$1\"; mount -t tmpfs tmpfs .; cd \"$1\"; mkdir lower upper work merged; \
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged; chmod 755 . merged; \
+        exec \"$2\" --seconds 5 --dir \"$1/merged\"";
+    if !is_root() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: overlayfs, which only root can mount");
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_unix-ss-torture");
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .args([dir.path(), Path::new(program)])
+        .stdin(Stdio::null())
+        .output()
+        .expect("unshare");
+    let text = good(&output);
+    println!("{text}");
+    assert!(text.contains("\n0 violations\n"), "{text}");
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
