@@ -165,7 +165,11 @@ pub(crate) fn of_error(error: &Error) -> Word {
     let errno = Errno::from_raw_os_error(error.raw_os_error());
     match error.kind() {
         ErrorKind::InUse => Word::InUse,
-        ErrorKind::Locked | ErrorKind::System if matches!(errno, Errno::ACCESS | Errno::PERM) => Word::Denied,
+        ErrorKind::Locked | ErrorKind::System | ErrorKind::CannotTell
+            if matches!(errno, Errno::ACCESS | Errno::PERM) =>
+        {
+            Word::Denied
+        }
         ErrorKind::Locked => Word::Locked,
         ErrorKind::NotASocket => Word::NotASocket,
         ErrorKind::CannotTell => Word::CannotTell,

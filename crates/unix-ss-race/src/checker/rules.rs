@@ -201,7 +201,9 @@ impl Site<'_> {
             Word::Locked => any_meets(&self.at_lock, span),
             Word::NotASocket => any_meets(&self.at_path, span),
             Word::Moved => any_meets(&self.deletions, span),
-            // Another user's leftovers, in a directory where only their owner may remove them.
+            // Another user's leftovers, in a directory where only their owner may remove them: a lock that cannot be
+            // opened, a dead socket that cannot be unlinked, or, if its server was killed before it could give back
+            // what the umask takes of its mode, not even be asked.
             Word::Denied => party == Word::OtherUser,
             _ => false,
         };
