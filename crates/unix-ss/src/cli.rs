@@ -24,6 +24,7 @@ Examples:
   unix-ss serve --activate /run/me/web -- my-server     one server, given the socket
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss status /run/me/*                              who has which path?
+  unix-ss race                                          why not just unlink and bind?
 ";
 
 const SERVE: &str = "\
@@ -82,6 +83,39 @@ What is not known is null.
 With several paths, the exit status is the highest.
 ";
 
+const RACE: &str = "\
+Starts many servers at one path, by one strategy after the other, and counts what they do to each other.
+
+A round is seven scenarios: all start in turn; at once; over a dead server's socket; beside a server with a full \
+backlog; at somebody's file; while a third of them is killed; and, ten times, while the old server ends with clients in its queue. \
+The processes are real, the directory is a new one that is removed, and nothing else is touched.
+
+The strategies:
+  naive         unlink whatever is there, bind
+  probe         connect; if that fails in any way, unlink and bind
+  git           a lock file that exists or not; any error of connect is death; ends without a lock
+  flock-unlink  careful under a flock, whose file is unlinked at the end without a second look
+  ours          as `unix-ss serve`";
+
+const RACE_EXAMPLES: &str = "\
+Examples:
+  unix-ss race
+  unix-ss race --strategy probe,ours --processes 64 --rounds 50 --seed 7
+  unix-ss race --dir /dev/shm --plot race.svg --json > race.json
+
+The columns:
+  servers orphaned       run and take the path for theirs, but no client can reach them
+  foreign files deleted  a file with data stood at the path
+  clients lost           waited in the queue of a server that was told to end, and were not served
+  spurious errors        a start failed, and not because the path was in use
+  stuck starts           gave no answer within --patience, or gave up on a lock that nobody alive needed
+  time to answer         of a start, be it that it serves or that it may not: the median, and the longest
+
+With --json, one object a line, a strategy each: strategy, starts, owners, servers_orphaned,
+foreign_files_deleted, clients, clients_lost, spurious_errors, stuck_starts, answer_median_us,
+answer_longest_us, processes, rounds, seed, file_system.
+";
+
 /// Unix domain sockets without races, thefts, stale files or lost clients.
 #[derive(Debug, Parser)]
 #[command(
@@ -108,6 +142,12 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = STATUS, after_long_help = format!("{STATUS_EXAMPLES}\n{EXIT_STATUSES}"))]
     Status(Status),
+    /// Show which ways to start a server lose servers, files or clients
+    #[command(long_about = RACE, after_long_help = format!("{RACE_EXAMPLES}\n{EXIT_STATUSES}"))]
+    Race(Race),
+    /// A process of `race`
+    #[command(name = unix_ss_race::WORKER, hide = true)]
+    RaceWorker(RaceWorker),
     /// The other half of `serve --activate`: the listener is standard input
     #[command(name = ACTIVATE_EXEC, hide = true)]
     ActivateExec(ActivateExec),
@@ -200,6 +240,71 @@ pub(crate) struct Status {
     /// Where to look
     #[arg(required = true, value_name = "PATH", value_parser = any_path())]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Race {
+    /// Which, separated by commas or given again
+    #[arg(long, value_name = "STRATEGY", value_enum, value_delimiter = ',', default_value = "all")]
+    pub(crate) strategy: Vec<RaceStrategy>,
+
+    /// How many servers start at once, from 2 to 512
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(2..=512))]
+    pub(crate) processes: u16,
+
+    /// How often the scenarios are played, from 1 to 10000
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) rounds: u16,
+
+    /// When processes are killed follows from it [default: random, and printed]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// In which directory, and so on which file system [default: that for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// When a start without an answer counts as stuck: a whole number and us, ms, s, m or h
+    #[arg(long, value_name = "D", default_value = "500ms", value_parser = duration)]
+    pub(crate) patience: Duration,
+
+    /// Draw the result as an SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+
+    /// One JSON object a line instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RaceStrategy {
+    Naive,
+    Probe,
+    Git,
+    FlockUnlink,
+    Ours,
+    All,
+}
+
+impl RaceStrategy {
+    pub(crate) fn strategy(self) -> Option<unix_ss_race::Strategy> {
+        use unix_ss_race::Strategy;
+        Some(match self {
+            RaceStrategy::Naive => Strategy::Naive,
+            RaceStrategy::Probe => Strategy::Probe,
+            RaceStrategy::Git => Strategy::Git,
+            RaceStrategy::FlockUnlink => Strategy::FlockUnlink,
+            RaceStrategy::Ours => Strategy::Ours,
+            RaceStrategy::All => return None,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RaceWorker {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ mod fenced;
 mod lost;
 mod message;
 mod program;
+mod race;
 mod serve;
 mod signals;
 mod socket;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Race(args) => race::run(&args),
+        Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
     })
 }
