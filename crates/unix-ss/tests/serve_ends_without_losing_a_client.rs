@@ -94,12 +94,15 @@ fn a_path_lost_just_before_the_signal_is_5_as_well() {
 #[test]
 fn a_path_lost_with_its_directory_is_5_too_and_no_dead_socket_is_spoken_of() {
     let place = Place::new();
-    // Without `--activate` it may have seen the loss by itself before it is told to end.
+    let program = ["sh", "-c", "trap 'exit 0' TERM; echo >up; while :; do sleep 0.01; done"];
     for options in [&[][..], &["--activate"]] {
-        std::fs::create_dir_all(place.path("d")).expect("mkdir");
-        let mut server = place.serve(options, "d/s", &["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done"]);
+        std::fs::create_dir(place.path("d")).expect("mkdir");
+        let mut server = place.serve(options, "d/s", &program);
+        if !options.is_empty() {
+            eventually("the program knows what to do with a signal", || place.path("up").exists());
+        }
         std::fs::remove_dir_all(place.path("d")).expect("rmdir");
-        // It may have ended already.
+        // The server may have seen its loss by itself, and have ended.
         let _ = kill_process(Pid::from_child(&server.child), Signal::TERM);
         assert_eq!(server.wait(), 5, "{}", server.errors());
         assert!(!server.errors().contains("dead socket"), "{}", server.errors());
