@@ -26,7 +26,8 @@ fn source(file: &str) -> String {
     if file != "sim" {
         return fs::read_to_string(here.join(format!("tests/{file}.rs"))).unwrap_or_default();
     }
-    let files = fs::read_dir(here.join("src/sim")).expect("src/sim").map(|entry| entry.expect("an entry").path());
+    let files =
+        fs::read_dir(here.join("src/sim/tests")).expect("src/sim/tests").map(|entry| entry.expect("an entry").path());
     files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).expect("text")).collect()
 }
 

@@ -1,314 +1,317 @@
-//! Every schedule of the parties, and a crash before every call of any of them.
+//! Every schedule of the parties within a bound: how many crashes, stops and failing calls there may be.
+//!
+//! Depth first to see all of it, breadth first to find the shortest schedule that breaks a promise. Three things keep
+//! the space small, and none of them hides a fault: steps that no other party can notice and that depend on none are
+//! not tried in every order ([`Explorer::is_alone`]); parties of the same kind are the same whichever is which
+//! ([`super::symmetry`]); and a party is no more than what it remembers ([`super::automaton`]).
 
-use std::collections::HashSet;
-use std::fmt::Write;
-use std::rc::Rc;
+use std::collections::VecDeque;
 
-use super::kernel::{Call, Kernel, Name, Note, Reply};
-use super::parties::{Party, fresh_create};
-use super::{Log, Run, Sim};
+use super::automaton::{Automaton, Next, NodeId, Role, pid};
+use super::calls::{Call, Name, Reply};
+use super::errnos;
+use super::kernel::{Kernel, PROCESSES, Pid};
+use super::parties::Party;
+use super::process::Class;
+use super::schedule::{Found, Step};
+use super::seen::{Seen, hash};
 
+/// Who meets whom on what, and what may happen to them.
 #[derive(Clone)]
-struct State {
+pub(super) struct Scenario {
+    pub(super) roles: Vec<Role>,
+    pub(super) beginning: String,
     kernel: Kernel,
-    progress: Vec<Progress>,
-    crashes_left: usize,
+    pub(super) bounds: Bounds,
 }
 
-/// How far a party has come.
-#[derive(Clone, Default)]
-struct Progress {
-    log: Log,
-    /// The log as far as it matters: of the rounds of a wait only what the party remembers of them.
-    known: Vec<Known>,
-    /// Where in the log the wait began in which the party is asleep.
-    wait: usize,
-    /// How much of `known` a party remembers when it begins to wait for the lock: up to its last note.
-    milestone: usize,
+/// How often something may happen, in all.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bounds {
+    pub(super) crashes: u8,
+    /// Parties that stop, alive, until nobody else can move.
+    pub(super) stops: u8,
+    /// Calls that fail, with each errno that they can give.
+    pub(super) failures: u8,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Known {
-    Reply(Reply),
-    /// All that a round of waiting leaves behind in a party: the node that it judged last.
-    Waited(Option<Reply>),
-    /// Where it stands, and all that it remembers.
-    Milestone(Note, String),
-}
-
-impl Progress {
-    fn push(&mut self, call: Call, reply: Reply) {
-        if (&call, &reply) == (&Call::Pause, &Reply::Done) {
-            let seen = self.log[self.wait..].iter().rev().find_map(|(call, reply)| match (call, reply) {
-                (Call::StatAt(Name::Socket), Reply::Stat(_)) => Some(reply.clone()),
-                _ => None,
-            });
-            self.known.truncate(self.milestone);
-            self.known.push(Known::Waited(seen));
-        } else if let Call::Note(note, memory) = &call {
-            self.known = vec![Known::Milestone(*note, memory.clone())];
-            self.milestone = 1;
-        } else {
-            self.known.push(Known::Reply(reply.clone()));
+impl Scenario {
+    pub(super) fn new(roles: &[Role], beginning: &str, mut kernel: Kernel) -> Self {
+        for (process, role) in kernel.processes.iter_mut().zip(roles) {
+            process.class = role.party.class();
+            process.user = role.user;
         }
-        Rc::make_mut(&mut self.log).push((call, reply));
+        kernel.queues = roles.iter().any(|role| role.party == Party::Client);
+        Scenario { roles: roles.to_vec(), beginning: beginning.to_owned(), kernel, bounds: Bounds::default() }
+    }
+
+    pub(super) fn within(self, bounds: Bounds) -> Self {
+        Scenario { bounds, ..self }
+    }
+
+    pub(super) fn has(&self, wanted: impl Fn(Party) -> bool) -> bool {
+        self.roles.iter().any(|role| wanted(role.party))
     }
 }
 
-impl State {
-    fn key(&self) -> (Kernel, Vec<Vec<Known>>, usize) {
-        let known = self.progress.iter().map(|progress| progress.known.clone()).collect();
-        (self.kernel.clone(), known, self.crashes_left)
-    }
+#[derive(Clone, Copy, Hash)]
+pub(super) struct State {
+    pub(super) kernel: Kernel,
+    pub(super) at: [NodeId; PROCESSES],
+    pub(super) left: Bounds,
 }
 
-/// What a party does next.
-enum Next {
-    Call(Call),
-    /// The first call of a wait for the lock: nothing since the last note is remembered.
-    FirstOfWait(Call),
-    /// It pauses, in a wait that began there in its log.
-    Pause(usize),
-    /// It lives on and does nothing more.
-    Stays,
-    Ended,
+pub(super) struct Explorer<'a> {
+    pub(super) scenario: Scenario,
+    pub(super) automaton: &'a mut Automaton,
+    /// All of ours: whoever changes a name breaks the rule unless it holds the lock.
+    lawful: bool,
+    /// Leave out what makes no difference.
+    reduces: bool,
+    /// What everybody's death may leave, as far as it is known to be recovered from.
+    pub(super) recovered: Seen,
 }
 
-pub(super) struct Explorer {
-    parties: Vec<Party>,
-    crashes: usize,
-}
-
-/// The count of a complete search, or the first schedule that breaks a promise, as readable steps.
-pub(super) type Outcome = Result<usize, String>;
-
-impl Explorer {
-    pub(super) fn new(parties: &[Party], crashes: usize) -> Self {
-        Explorer { parties: parties.to_vec(), crashes }
+impl<'a> Explorer<'a> {
+    pub(super) fn new(scenario: Scenario, automaton: &'a mut Automaton) -> Self {
+        let lawful = scenario.roles.iter().all(|role| role.party.class() == Class::Ours);
+        Explorer { scenario, automaton, lawful, reduces: true, recovered: Seen::default() }
     }
 
-    pub(super) fn explore(&self, kernel: Kernel) -> Outcome {
-        let mut kernel = kernel;
-        for (process, party) in kernel.processes.iter_mut().zip(&self.parties) {
-            process.is_git = party.is_git();
-        }
-        let start =
-            State { kernel, progress: vec![Progress::default(); self.parties.len()], crashes_left: self.crashes };
-        let mut seen = HashSet::new();
-        let mut recovered = HashSet::new();
-        let mut stack = vec![(start, Path::default())];
-        while let Some((state, path)) = stack.pop() {
-            if !seen.insert(state.key()) {
-                continue;
+    /// The number of states, all of which keep the promises; or a schedule that breaks one.
+    pub(super) fn explore(&mut self) -> Result<usize, Box<Found>> {
+        self.search(Vec::pop)
+    }
+
+    /// The shortest schedule that breaks a promise.
+    pub(super) fn shortest(&mut self) -> Result<usize, Box<Found>> {
+        self.reduces = false;
+        let mut queue = VecDeque::new();
+        self.search(move |new| {
+            queue.extend(new.drain(..));
+            queue.pop_front()
+        })
+    }
+
+    fn search(
+        &mut self,
+        mut take: impl FnMut(&mut Vec<(State, u32)>) -> Option<(State, u32)>,
+    ) -> Result<usize, Box<Found>> {
+        let start = self.start();
+        let mut seen = Seen::default();
+        seen.insert(self.key(&start));
+        let mut trace = vec![(0, Step::Call(0))];
+        let mut open = vec![(start, 0)];
+        let mut steps = Vec::new();
+        while let Some((state, at)) = take(&mut open) {
+            let moves = self.steps(&state, &mut steps);
+            let judged = self.judge_now(&state).and_then(|()| if moves { Ok(()) } else { self.judge_end(&state) });
+            if let Err(fault) = judged {
+                return Err(Box::new(self.found(fault, &trace, at)));
             }
-            let found = |fault: &str| Err(format!("{fault}\n{}", path.show()));
-            if let Some(fault) = &state.kernel.fault {
-                return found(fault);
-            }
-            if let Err(fault) = self.recovers(&state.kernel, &mut recovered) {
-                return found(&fault);
-            }
-            let successors = self.successors(&state);
-            if successors.is_empty() {
-                if let Err(fault) = self.judge_end(&state) {
-                    return found(&fault);
+            for &step in &steps {
+                let next = self.take(&state, step);
+                if seen.insert(self.key(&next)) {
+                    trace.push((at, step));
+                    open.push((next, u32::try_from(trace.len() - 1).expect("fewer states than memory")));
                 }
-            }
-            for (next, step) in successors {
-                stack.push((next, path.and(step)));
             }
         }
         Ok(seen.len())
     }
 
-    fn next(&self, state: &State, party: usize) -> Next {
-        let sim = Sim::replay(Rc::clone(&state.progress[party].log));
-        self.parties[party].play(&sim);
-        let Run::Replay { pending, looked, .. } = &*sim.run else { return Next::Ended };
-        match pending.take() {
-            None => Next::Ended,
-            Some(Call::Stay) => Next::Stays,
-            Some(Call::Pause) => Next::Pause(looked.get().0),
-            Some(call) if looked.get().1 == state.progress[party].log.len() => Next::FirstOfWait(call),
-            Some(call) => Next::Call(call),
+    fn found(&mut self, fault: String, trace: &[(u32, Step)], mut at: u32) -> Found {
+        let mut steps = Vec::new();
+        while at != 0 {
+            let (before, step) = trace[at as usize];
+            steps.push(step);
+            at = before;
         }
+        steps.reverse();
+        Found::new(&self.scenario, self.automaton, fault, steps)
     }
 
-    fn successors(&self, state: &State) -> Vec<(State, String)> {
-        let mut successors = Vec::new();
+    pub(super) fn start(&mut self) -> State {
+        let mut at = [0; PROCESSES];
+        for (party, role) in self.scenario.roles.iter().enumerate() {
+            at[party] = self.automaton.start(*role);
+        }
+        State { kernel: self.scenario.kernel, at, left: self.scenario.bounds }
+    }
+
+    pub(super) fn next(&self, state: &State, party: Pid) -> Next {
+        self.automaton.next(state.at[usize::from(party)])
+    }
+
+    fn key(&self, state: &State) -> u128 {
+        if self.reduces { hash(&state.sorted(&self.scenario.roles)) } else { hash(state) }
+    }
+
+    /// All that can happen next. False if it is only that somebody is killed: nobody moves any more.
+    pub(super) fn steps(&self, state: &State, steps: &mut Vec<Step>) -> bool {
+        steps.clear();
+        let mut moves = false;
         let mut waiting = Vec::new();
-        for party in 0..self.parties.len() {
-            if state.kernel.processes[party].crashed {
+        let mut stopped = None;
+        for party in 0..pid(self.scenario.roles.len()) {
+            let process = &state.kernel.processes[usize::from(party)];
+            if process.crashed {
+                continue;
+            }
+            if process.stopped {
+                stopped = Some(party);
                 continue;
             }
             match self.next(state, party) {
-                Next::Ended => {}
-                Next::Stays => self.crash(state, party, &mut successors),
-                Next::Pause(since) => {
+                Next::Ended => continue,
+                Next::Stays => {}
+                Next::Pause if process.asleep => waiting.push(party),
+                Next::Pause => {
                     // Asleep until something happens that it could notice.
-                    let mut next = state.clone();
-                    if !next.kernel.processes[party].asleep {
-                        next.kernel.processes[party].asleep = true;
-                        next.progress[party].wait = since;
-                        return vec![(next, format!("{party} waits"))];
-                    }
-                    waiting.push(party);
-                    self.crash(state, party, &mut successors);
+                    steps.clear();
+                    steps.push(Step::Call(party));
+                    return true;
                 }
-                next @ (Next::Call(_) | Next::FirstOfWait(_)) => {
-                    let mut state = state.clone();
-                    let call = match next {
-                        Next::FirstOfWait(call) => {
-                            let progress = &mut state.progress[party];
-                            progress.known.truncate(progress.milestone);
-                            call
-                        }
-                        Next::Call(call) => call,
-                        _ => continue,
-                    };
-                    let next = step(&state, party, &call);
-                    // A step that no other party can notice, and that depends on none, need not be tried in every
-                    // order. A crash just after it is the same as just before.
-                    let alone = match call {
-                        // Of a file whose flock we hold nothing changes: whoever changes it holds the flock.
-                        Call::Stat(fd) => state.kernel.is_steady(party, fd),
-                        Call::Note(..) | Call::Socket => true,
-                        // A second listen; a descriptor that was not the last of anything.
-                        Call::Listen(_) | Call::Close(_) => next.0.kernel.looks_like(&state.kernel),
-                        _ => false,
-                    };
-                    if alone {
-                        return vec![next];
+                Next::Call(_) if process.blocked.is_some() => continue,
+                Next::Call(call) => {
+                    if self.reduces && self.is_alone(state, party, call) {
+                        steps.clear();
+                        steps.push(Step::Call(party));
+                        return true;
                     }
-                    successors.push(next);
-                    self.crash(&state, party, &mut successors);
+                    if process.class == Class::Stranger && self.strangers_are_kept_out(state, call) {
+                        continue;
+                    }
+                    moves = true;
+                    steps.push(Step::Call(party));
+                    if state.left.failures > 0 && process.class != Class::Stranger {
+                        steps.extend(errnos::passing(call).into_iter().map(|errno| Step::failure(party, errno)));
+                    }
+                    if state.left.stops > 0 && process.class == Class::Ours {
+                        steps.push(Step::Stop(party));
+                    }
                 }
             }
+            if state.left.crashes > 0 && process.class != Class::Stranger {
+                steps.push(Step::Kill(party));
+            }
         }
-        let moves = successors.iter().any(|(_, step)| !step.contains("killed"));
         if !moves {
-            // Nobody else can move: the time of those who wait runs out.
-            for party in waiting {
-                let mut next = state.clone();
-                next.kernel.processes[party].asleep = false;
-                next.progress[party].push(Call::Pause, Reply::Late);
-                successors.push((next, format!("{party} has waited too long")));
+            // Nobody else can move. Something may have changed while those who wait were looking, so they look once
+            // more; then their time runs out.
+            moves = !waiting.is_empty() || stopped.is_some();
+            let unsure = |party: &Pid| !state.kernel.processes[usize::from(*party)].sure;
+            if waiting.iter().any(unsure) {
+                steps.extend(waiting.into_iter().filter(unsure).map(Step::Call));
+            } else {
+                steps.extend(waiting.into_iter().map(Step::Late));
+                steps.extend(stopped.map(Step::Resume));
             }
         }
-        successors
+        moves
     }
 
-    fn crash(&self, state: &State, party: usize, successors: &mut Vec<(State, String)>) {
-        if state.crashes_left > 0 {
-            let mut next = state.clone();
-            next.crashes_left -= 1;
-            next.kernel.kill(party);
-            wake(state, &mut next, party);
-            next.progress[party] = Progress::default();
-            successors.push((next, format!("{party} is killed")));
+    /// A step that no other party can notice, and that depends on none, need not be tried in every order. A crash just
+    /// after it is the same as just before, and so is a failure of another's call.
+    fn is_alone(&self, state: &State, party: Pid, call: Call) -> bool {
+        if state.left.failures > 0 && !errnos::of(call).is_empty() {
+            return false;
         }
-    }
-
-    /// P4: if everybody died here and now, a fresh create would succeed.
-    fn recovers(&self, kernel: &Kernel, known: &mut HashSet<Kernel>) -> Result<(), String> {
-        let mut after = kernel.clone();
-        for party in 0..self.parties.len() {
-            after.kill(party);
-            after.processes[party].notes.clear();
-        }
-        if after.is_blocked_by_git() || after.has_foreign(Name::Socket) || !known.insert(after.clone()) {
-            return Ok(());
-        }
-        after.processes.push(super::kernel::Process::default());
-        let sim = Sim::direct(after, self.parties.len());
-        let created = fresh_create(&sim);
-        let Run::Direct { kernel, .. } = &*sim.run else { return Ok(()) };
-        if let Some(fault) = &kernel.borrow().fault {
-            return Err(format!("after everybody was killed: {fault}"));
-        }
-        created.map_err(|kind| format!("P4: everybody was killed, and a fresh create fails: {kind:?}"))
-    }
-
-    /// Nothing moves any more: who got what, and what is left?
-    fn judge_end(&self, state: &State) -> Result<(), String> {
         let kernel = &state.kernel;
-        let crashed = kernel.processes.iter().any(|process| process.crashed);
-        let count = |note| kernel.processes.iter().filter(|process| process.notes.contains(&note)).count();
-        let blocked = kernel.is_blocked_by_git();
-        for (party, process) in kernel.processes.iter().enumerate() {
-            let noise = process.notes.iter().any(|note| matches!(note, Note::Locked | Note::Failed));
-            // git's is left out: a lock that is not had in time is what it gives its callers by design.
-            if noise && !blocked && !process.is_git {
-                return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
+        match call {
+            // Of a file whose flock we hold nothing changes: whoever changes it holds the flock.
+            Call::Stat(fd) => kernel.is_steady(party, fd),
+            Call::Note(_) | Call::Socket | Call::Reach(_) => true,
+            // A second listen; a descriptor that was not the last of anything.
+            Call::Listen(..) | Call::Close(_) => {
+                let mut after = *kernel;
+                after.apply(party, call);
+                after.looks_like(kernel)
             }
-            if self.parties[party].stays()
-                && process.notes == [Note::Owns]
-                && !process.crashed
-                && !kernel.is_live_at_name(party)
-            {
-                return Err(format!("P2: party {party} lives, and the name does not lead to it any more"));
+            // Nobody else may change a name while we hold the lock, and who does is caught at that.
+            Call::StatAt(_) | Call::StatPath | Call::Pin(Name::Socket | Name::Temporary) => {
+                self.lawful && kernel.holds_lock(party, Name::Lock)
+            }
+            _ => false,
+        }
+    }
+
+    /// Two moments there are in which no protocol can keep out a stranger who knows of no lock, and he does not move
+    /// there: between the last look at a name and its unlink, since the kernel has no call that removes a name only if
+    /// it leads to a given file; and between bind and the first look at what was bound, since the kernel does not say
+    /// which file a socket is bound to. A file that is no socket is told even there.
+    fn strangers_are_kept_out(&self, state: &State, move_of_stranger: Call) -> bool {
+        (0..self.scenario.roles.len()).any(|party| {
+            let process = &state.kernel.processes[party];
+            let (Next::Call(next), Some(last)) =
+                (self.automaton.next(state.at[party]), self.automaton.last_call(state.at[party]))
+            else {
+                return false;
+            };
+            let about_to_unlink = matches!((last, next), (Call::StatAt(a), Call::Unlink(b)) if a == b);
+            let just_bound = matches!((last, next), (Call::Bind(..) | Call::Rename(..), Call::StatAt(_)))
+                && move_of_stranger != Call::PutFile;
+            !process.crashed && process.class != Class::Stranger && (about_to_unlink || just_bound)
+        })
+    }
+
+    pub(super) fn take(&mut self, state: &State, step: Step) -> State {
+        let mut after = *state;
+        match step {
+            Step::Call(party) => match self.next(state, party) {
+                Next::Call(call) => {
+                    let reply = after.kernel.apply(party, call);
+                    if reply != Reply::Blocked {
+                        self.told(&mut after, party, reply);
+                    }
+                    self.wake(state, &mut after, party);
+                }
+                _ if after.kernel.processes[usize::from(party)].asleep => {
+                    let process = after.kernel.process(party);
+                    (process.asleep, process.sure) = (false, true);
+                    self.told(&mut after, party, Reply::Done);
+                }
+                _ => after.kernel.process(party).asleep = true,
+            },
+            Step::Fail(party, errno) => {
+                after.left.failures -= 1;
+                self.told(&mut after, party, Reply::Err(errno));
+            }
+            Step::Kill(party) => {
+                after.left.crashes -= 1;
+                after.kernel.kill(party);
+                after.at[usize::from(party)] = 0;
+                self.wake(state, &mut after, party);
+            }
+            Step::Late(party) => {
+                after.kernel.process(party).asleep = false;
+                self.told(&mut after, party, Reply::Late);
+            }
+            Step::Stop(party) => {
+                after.left.stops -= 1;
+                after.kernel.process(party).stopped = true;
+            }
+            Step::Resume(party) => after.kernel.process(party).stopped = false,
+        }
+        after
+    }
+
+    fn told(&mut self, state: &mut State, party: Pid, reply: Reply) {
+        let at = &mut state.at[usize::from(party)];
+        *at = self.automaton.after(*at, reply);
+    }
+
+    /// Those who wait look again once something has changed that they could notice.
+    fn wake(&mut self, before: &State, after: &mut State, mover: Pid) {
+        if after.kernel.looks_to_waiters_like(&before.kernel) {
+            return;
+        }
+        for party in 0..pid(self.scenario.roles.len()) {
+            after.kernel.process(party).sure = false;
+            if party != mover && after.kernel.processes[usize::from(party)].asleep {
+                after.kernel.process(party).asleep = false;
+                self.told(after, party, Reply::Done);
             }
         }
-        let all_stay = self.parties.iter().all(|party| party.stays());
-        let winners = count(Note::Owns);
-        if all_stay && !crashed && !blocked && !kernel.has_foreign(Name::Socket) && winners != 1 {
-            return Err(format!("P1: {winners} of {} got the path", self.parties.len()));
-        }
-        let someone_stays = (0..self.parties.len()).any(|party| kernel.is_live_at_name(party));
-        let left = kernel.made();
-        if !crashed && left.len() != usize::from(someone_stays) {
-            return Err(format!("P5: everybody ended cleanly, and this is left: {left:?}"));
-        }
-        let ours = kernel.processes.iter().any(|process| process.notes.contains(&Note::Owns) && !process.is_git);
-        if !crashed && !blocked && ours && kernel.has(Name::Lock) {
-            return Err("P5: a killed holder's lock was taken over and then left".to_owned());
-        }
-        Ok(())
-    }
-}
-
-fn step(state: &State, party: usize, call: &Call) -> (State, String) {
-    let mut next = state.clone();
-    let reply = next.kernel.apply(party, call);
-    wake(state, &mut next, party);
-    let shown = format!("{party} {call:?} -> {reply:?}");
-    next.progress[party].push(call.clone(), reply);
-    (next, shown)
-}
-
-/// Those who wait look again once something has changed that they could notice.
-fn wake(before: &State, after: &mut State, mover: usize) {
-    if after.kernel.looks_like(&before.kernel) {
-        return;
-    }
-    for party in 0..after.kernel.processes.len() {
-        if party != mover && after.kernel.processes[party].asleep {
-            after.kernel.processes[party].asleep = false;
-            after.progress[party].push(Call::Pause, Reply::Done);
-        }
-    }
-}
-
-/// The steps so far, shared between the states that continue them.
-#[derive(Clone, Default)]
-struct Path(Option<Rc<(String, Path)>>);
-
-impl Path {
-    fn and(&self, step: String) -> Path {
-        Path(Some(Rc::new((step, self.clone()))))
-    }
-
-    fn show(&self) -> String {
-        let mut steps = Vec::new();
-        let mut at = self;
-        while let Some(node) = &at.0 {
-            steps.push(node.0.as_str());
-            at = &node.1;
-        }
-        let mut shown = String::new();
-        for (number, step) in steps.iter().rev().enumerate() {
-            let _ = writeln!(shown, "{:>4}  party {step}", number + 1);
-        }
-        shown
     }
 }

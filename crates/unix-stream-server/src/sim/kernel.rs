@@ -1,131 +1,33 @@
-//! The simulated kernel: one directory, inodes whose numbers are reused at once, flocks, sockets, processes. It also
-//! judges: each call by which a party breaks a promise is recorded as a fault.
-
-use std::collections::BTreeMap;
-use std::ffi::CStr;
+//! The simulated kernel: one directory, inodes whose numbers are reused at once, flocks, sockets, processes.
+//!
+//! It is small and flat, since millions of it are compared by their hash. Sockets are in [`super::sockets`], and by
+//! which calls a party breaks a promise is judged in [`super::faults`].
 
 use rustix::io::Errno;
 
+use super::calls::{Call, FdNumber, Name, Reply};
+use super::faults::Fault;
+use super::inode::{Inode, Origin};
+use super::process::{Class, Client, FDS, Object, Process};
+use super::sockets::Socket;
 use crate::FileKind;
-use crate::sys::{FileId, Stat};
+use crate::sys::{FileId, Reach, Stat};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Name {
-    Socket,
-    Lock,
-    Life,
-    Temporary,
-}
+/// Room for so many processes: the parties, and one more that comes when all of them are dead.
+pub(super) const PROCESSES: usize = 6;
+/// Numbers come from two pools, one for sockets and one for the rest: only ids of one name are ever compared, so this
+/// is as hard on identity as one pool, and the order in which a lock and a socket are made leaves no trace.
+const POOL: usize = 8;
 
-impl Name {
-    pub(super) fn of(name: &CStr) -> Self {
-        match name.to_bytes() {
-            b"s" => Name::Socket,
-            b"s.lock" => Name::Lock,
-            b"s.owner" => Name::Life,
-            b"s.new" => Name::Temporary,
-            other => panic!("no such name in the simulated directory: {other:?}"),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Call {
-    CreateLock(Name),
-    /// git's: another mode, and no flock to follow
-    CreateGitLock,
-    OpenLock(Name),
-    Flock(usize),
-    Stat(usize),
-    StatAt(Name),
-    Unlink(Name),
-    Rename(Name, Name),
-    Pin(Name),
-    Chmod(usize, u32),
-    Socket,
-    Bind(usize, Name),
-    Listen(usize),
-    Shut(usize),
-    Connect(usize),
-    /// connect() by the name, as git does it
-    ConnectPath,
-    Close(usize),
-    Pause,
-    /// Not a system call: the party says where it stands, and all that it remembers from here on
-    Note(Note, String),
-    /// Not a system call: the party lives on and does nothing more
-    Stay,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Note {
-    /// create() has returned a server: from here on the name must lead to it
-    Owns,
-    /// claim() has returned
-    Claims,
-    /// close() is called
-    Closing,
-    InUse,
-    Locked,
-    NotASocket,
-    Failed,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Reply {
-    Done,
-    Fd(usize),
-    Stat(Stat),
-    /// The pause is over because nothing else can happen any more: the clock has moved past every deadline
-    Late,
-    Err(i32),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Inode {
-    kind: FileKind,
-    mode: u32,
-    size: u64,
-    links: u64,
-    /// Who made it; `None`: it was there before, and is nobody's to remove unless it is a dead socket or a dead mark.
-    maker: Option<usize>,
-    flock: Option<(usize, usize)>,
-    foreign: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Socket {
-    inode: Option<usize>,
-    listening: bool,
-    shut: bool,
-    party: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Object {
-    File(usize),
-    Pin(usize),
-    Socket(usize),
-    /// The client's end of a probe
-    Connection,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Process {
-    fds: Vec<Option<Object>>,
-    pub(super) notes: Vec<Note>,
-    /// The server that must be found at the name
-    owns: Option<usize>,
-    pub(super) is_git: bool,
-    pub(super) asleep: bool,
-    pub(super) crashed: bool,
-}
+pub(super) type Ino = u8;
+/// Of a process, and of the socket that it made: no party has two at a time.
+pub(super) type Pid = u8;
 
 /// Where the directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileSystem {
     Local,
-    /// Other kernels may serve sockets here, and their flocks are not seen.
+    /// Other kernels may serve sockets here, and keep their flocks to themselves.
     Shared,
     /// Other kernels may serve sockets here, and their flocks are seen.
     SharedWithLocks,
@@ -133,187 +35,218 @@ pub(super) enum FileSystem {
     WithoutModes,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kernel {
-    names: BTreeMap<Name, usize>,
-    inodes: Vec<Option<Inode>>,
-    sockets: Vec<Option<Socket>>,
-    pub(super) processes: Vec<Process>,
+    names: [Option<Ino>; 4],
+    inodes: [Option<Inode>; 2 * POOL],
+    pub(super) sockets: [Option<Socket>; PROCESSES],
+    pub(super) processes: [Process; PROCESSES],
     pub(super) file_system: FileSystem,
+    /// Connections are counted: clients are among the parties.
+    pub(super) queues: bool,
     /// The promise that was broken, if one was.
-    pub(super) fault: Option<String>,
+    pub(super) fault: Option<Fault>,
 }
 
-fn put<T>(slots: &mut Vec<Option<T>>, value: T) -> usize {
-    // The lowest free number, at once: as hard on identity as ext4 is.
-    match slots.iter().position(Option::is_none) {
-        Some(free) => {
-            slots[free] = Some(value);
-            free
-        }
-        None => {
-            slots.push(Some(value));
-            slots.len() - 1
-        }
-    }
+/// The first free slot gets the value; its number.
+fn put<T>(slots: &mut [Option<T>], value: T) -> u8 {
+    let free = slots.iter().position(Option::is_none).expect("the simulated kernel has room");
+    slots[free] = Some(value);
+    u8::try_from(free).expect("there are few slots")
 }
 
 impl Kernel {
-    pub(super) fn new(parties: usize) -> Self {
+    pub(super) fn new() -> Self {
         Kernel {
-            names: BTreeMap::new(),
-            inodes: Vec::new(),
-            sockets: Vec::new(),
-            processes: vec![Process::default(); parties],
+            names: [None; 4],
+            inodes: [None; 2 * POOL],
+            sockets: [None; PROCESSES],
+            processes: [Process { user: 1, ..Process::default() }; PROCESSES],
             file_system: FileSystem::Local,
+            queues: false,
             fault: None,
         }
     }
 
     /// A file that is there before anybody starts.
-    pub(super) fn with(mut self, name: Name, kind: FileKind, mode: u32, size: u64, foreign: bool) -> Self {
-        let inode = Inode { kind, mode, size, links: 1, maker: None, flock: None, foreign };
-        let number = put(&mut self.inodes, inode);
-        self.names.insert(name, number);
+    pub(super) fn with(self, name: Name, kind: FileKind, mode: u16, size: u8, foreign: bool) -> Self {
+        let origin = if foreign { Origin::Foreign } else { Origin::Before };
+        self.with_inode(name, Inode { kind, mode, size, links: 1, uid: 1, origin, flock: None })
+    }
+
+    pub(super) fn with_inode(mut self, name: Name, inode: Inode) -> Self {
+        self.link(name, inode);
         self
     }
 
-    /// The names that a party made. What was there before and was never touched is not asked after.
-    pub(super) fn made(&self) -> Vec<Name> {
-        self.names.keys().copied().filter(|&name| self.at(name).is_some_and(|inode| inode.maker.is_some())).collect()
+    pub(super) fn link(&mut self, name: Name, inode: Inode) -> Ino {
+        let number = if inode.kind == FileKind::Socket {
+            put(&mut self.inodes[POOL..], inode) + POOL as u8
+        } else {
+            put(&mut self.inodes[..POOL], inode)
+        };
+        self.names[name as usize] = Some(number);
+        number
+    }
+
+    pub(super) fn ino(&self, name: Name) -> Option<Ino> {
+        self.names[name as usize]
+    }
+
+    pub(super) fn at(&self, name: Name) -> Option<&Inode> {
+        self.ino(name).map(|number| self.inode(number))
     }
 
     pub(super) fn has(&self, name: Name) -> bool {
-        self.names.contains_key(&name)
+        self.ino(name).is_some()
     }
 
-    pub(super) fn has_same_files(&self, other: &Kernel) -> bool {
-        self.names == other.names && self.inodes == other.inodes
+    /// What those who wait for the lock can notice: a round of waiting looks at files and flocks, and asks whether a
+    /// server lives at the name.
+    pub(super) fn looks_to_waiters_like(&self, other: &Kernel) -> bool {
+        let is_live = |kernel: &Kernel| kernel.ino(Name::Socket).is_some_and(|ino| kernel.listener_of(ino).is_some());
+        is_live(self) == is_live(other)
+            && [Name::Socket, Name::Lock, Name::Life]
+                .iter()
+                .all(|&name| self.ino(name) == other.ino(name) && self.at(name) == other.at(name))
     }
 
     /// What other parties can notice.
     pub(super) fn looks_like(&self, other: &Kernel) -> bool {
-        self.has_same_files(other) && self.sockets == other.sockets
+        self.names == other.names && self.inodes == other.inodes && self.sockets == other.sockets
     }
 
-    /// The git lock of a crashed git stays for ever: that is git's to answer for.
-    pub(super) fn is_blocked_by_git(&self) -> bool {
-        self.at(Name::Lock)
-            .is_some_and(|inode| inode.foreign || inode.maker.is_some_and(|maker| self.processes[maker].is_git))
+    /// What is left on the disk if everybody dies: what a fresh start depends on.
+    pub(super) fn remains(&self) -> [Option<Inode>; 4] {
+        Name::ALL.map(|name| self.at(name).map(|inode| Inode { flock: None, ..*inode }))
     }
 
-    pub(super) fn has_foreign(&self, name: Name) -> bool {
-        self.at(name).is_some_and(|inode| inode.foreign)
+    pub(super) fn holds_lock(&self, party: Pid, name: Name) -> bool {
+        self.at(name).is_some_and(|inode| inode.flock.is_some_and(|(holder, _)| holder == party))
     }
 
-    pub(super) fn is_live_at_name(&self, party: usize) -> bool {
-        let Some(&number) = self.names.get(&Name::Socket) else { return false };
-        self.sockets
-            .iter()
-            .flatten()
-            .any(|socket| socket.inode == Some(number) && socket.listening && !socket.shut && socket.party == party)
+    pub(super) fn inode(&self, number: Ino) -> &Inode {
+        self.inodes[usize::from(number)].as_ref().expect("an inode that is in use exists")
     }
 
-    fn at(&self, name: Name) -> Option<&Inode> {
-        self.names.get(&name).and_then(|&number| self.inodes[number].as_ref())
+    pub(super) fn inodes_mut(&mut self) -> impl Iterator<Item = &mut Inode> {
+        self.inodes.iter_mut().flatten()
     }
 
-    fn inode(&mut self, number: usize) -> &mut Inode {
-        self.inodes[number].as_mut().expect("an inode that is in use exists")
+    fn inode_mut(&mut self, number: Ino) -> &mut Inode {
+        self.inodes[usize::from(number)].as_mut().expect("an inode that is in use exists")
     }
 
-    fn object(&self, party: usize, fd: usize) -> Object {
-        self.processes[party].fds[fd].expect("a descriptor that is used is open")
+    pub(super) fn process(&mut self, party: Pid) -> &mut Process {
+        &mut self.processes[usize::from(party)]
     }
 
-    fn open(&mut self, party: usize, object: Object) -> Reply {
-        Reply::Fd(put(&mut self.processes[party].fds, object))
+    pub(super) fn object(&self, party: Pid, fd: FdNumber) -> Object {
+        self.processes[usize::from(party)].fds[usize::from(fd)].expect("a descriptor that is used is open")
+    }
+
+    pub(super) fn open(&mut self, party: Pid, object: Object) -> Reply {
+        Reply::Fd(put(&mut self.process(party).fds, object))
+    }
+
+    pub(super) fn open_fds(&self, party: Pid) -> usize {
+        self.processes[usize::from(party)].fds.iter().flatten().count()
     }
 
     /// Nothing that others do changes what fstat says of this descriptor, as far as the protocol reads it: a file of
-    /// which the party holds the flock, or a pin, of which it reads the kind and the number.
-    pub(super) fn is_steady(&self, party: usize, fd: usize) -> bool {
+    /// which the party holds the flock, or the pin of a socket, of which it reads the kind and the number.
+    pub(super) fn is_steady(&self, party: Pid, fd: FdNumber) -> bool {
         match self.object(party, fd) {
-            Object::File(number) => self.inodes[number].as_ref().is_some_and(|inode| inode.flock == Some((party, fd))),
-            Object::Pin(_) | Object::Socket(_) | Object::Connection => true,
+            Object::File(number) => self.inode(number).flock == Some((party, fd)),
+            Object::Pin(number) => self.inode(number).kind == FileKind::Socket,
+            Object::Socket(_) | Object::Connection => true,
         }
     }
 
-    fn stat(&self, number: usize) -> Reply {
-        let inode = self.inodes[number].as_ref().expect("an inode that is in use exists");
+    fn stat(&self, number: Ino) -> Reply {
+        let inode = self.inode(number);
         Reply::Stat(Stat {
-            id: FileId { dev: 1, ino: number as u64 },
+            id: FileId { dev: 1, ino: u64::from(number) },
             kind: inode.kind,
-            mode: inode.mode,
-            links: inode.links,
-            size: inode.size,
-            uid: 1000,
+            mode: u32::from(inode.mode),
+            links: u64::from(inode.links),
+            size: u64::from(inode.size),
+            uid: u32::from(inode.uid),
             // Never changes: the harder case for whoever compares.
             changed: (0, 0),
         })
     }
 
-    fn fail(&mut self, fault: String) {
-        self.fault.get_or_insert(fault);
-    }
-
-    pub(super) fn kill(&mut self, party: usize) {
-        for fd in 0..self.processes[party].fds.len() {
-            if self.processes[party].fds[fd].is_some() {
-                self.close(party, fd);
+    pub(super) fn kill(&mut self, party: Pid) {
+        for fd in 0..FDS {
+            if self.process(party).fds[fd].is_some() {
+                self.close(party, fd as FdNumber);
             }
         }
-        let process = &mut self.processes[party];
+        let process = self.process(party);
         process.crashed = true;
         process.asleep = false;
-        process.owns = None;
+        process.stopped = false;
+        process.blocked = None;
+        process.client = Client::Outside;
     }
 
-    fn close(&mut self, party: usize, fd: usize) {
-        match self.object(party, fd) {
+    fn close(&mut self, party: Pid, fd: FdNumber) {
+        let object = self.object(party, fd);
+        self.process(party).fds[usize::from(fd)] = None;
+        match object {
             Object::File(number) => {
-                let inode = self.inode(number);
+                let inode = self.inode_mut(number);
                 if inode.flock == Some((party, fd)) {
                     inode.flock = None;
                 }
             }
-            Object::Socket(number) => self.sockets[number] = None,
+            Object::Socket(socket) => self.let_go_of_socket(socket),
             Object::Pin(_) | Object::Connection => {}
         }
-        self.processes[party].fds[fd] = None;
         self.reap();
     }
 
     /// Frees the inodes that nothing holds any more.
     fn reap(&mut self) {
-        for number in 0..self.inodes.len() {
-            let held = self.inodes[number].as_ref().is_some_and(|inode| inode.links > 0)
-                || self.sockets.iter().flatten().any(|socket| socket.inode == Some(number))
-                || self
-                    .processes
-                    .iter()
-                    .flat_map(|process| process.fds.iter().flatten())
-                    .any(|object| matches!(object, Object::File(file) | Object::Pin(file) if *file == number));
-            if !held {
-                self.inodes[number] = None;
+        for number in 0..2 * POOL as u8 {
+            let unlinked = self.inodes[usize::from(number)].as_ref().is_some_and(|inode| inode.links == 0);
+            if unlinked && !self.is_open(number) {
+                self.inodes[usize::from(number)] = None;
             }
         }
     }
 
-    pub(super) fn apply(&mut self, party: usize, call: &Call) -> Reply {
+    fn is_open(&self, number: Ino) -> bool {
+        self.sockets.iter().flatten().any(|socket| socket.inode == Some(number))
+            || self
+                .processes
+                .iter()
+                .flat_map(|process| process.fds.iter().flatten())
+                .any(|object| matches!(object, Object::File(file) | Object::Pin(file) if *file == number))
+    }
+
+    pub(super) fn apply(&mut self, party: Pid, call: Call) -> Reply {
         match self.answer(party, call) {
             Ok(reply) => reply,
             Err(errno) => Reply::Err(errno.raw_os_error()),
         }
     }
 
-    fn answer(&mut self, party: usize, call: &Call) -> Result<Reply, Errno> {
-        match *call {
+    fn answer(&mut self, party: Pid, call: Call) -> Result<Reply, Errno> {
+        match call {
             Call::CreateLock(name) => self.create(party, name, 0o1400),
             Call::CreateGitLock => self.create(party, Name::Lock, 0o600),
             Call::OpenLock(name) => {
-                let &number = self.names.get(&name).ok_or(Errno::NOENT)?;
-                if self.inode(number).mode & 0o400 == 0 {
+                let number = self.ino(name).ok_or(Errno::NOENT)?;
+                let (inode, user) = (self.inode(number), self.processes[usize::from(party)].user);
+                match inode.kind {
+                    FileKind::Symlink => return Err(Errno::LOOP),
+                    FileKind::Socket => return Err(Errno::NXIO),
+                    _ => {}
+                }
+                let right = if inode.uid == user { 0o400 } else { 0o004 };
+                if user != 0 && inode.mode & right == 0 {
                     return Err(Errno::ACCESS);
                 }
                 Ok(self.open(party, Object::File(number)))
@@ -321,7 +254,7 @@ impl Kernel {
             Call::Flock(_) if self.file_system == FileSystem::WithoutFlock => Err(Errno::OPNOTSUPP),
             Call::Flock(fd) => {
                 let Object::File(number) = self.object(party, fd) else { return Err(Errno::BADF) };
-                let inode = self.inode(number);
+                let inode = self.inode_mut(number);
                 match inode.flock {
                     Some(holder) if holder != (party, fd) => Err(Errno::WOULDBLOCK),
                     _ => {
@@ -334,172 +267,127 @@ impl Kernel {
                 Object::File(number) | Object::Pin(number) => Ok(self.stat(number)),
                 Object::Socket(_) | Object::Connection => Err(Errno::BADF),
             },
-            Call::StatAt(name) => self.names.get(&name).map(|&number| self.stat(number)).ok_or(Errno::NOENT),
+            Call::StatAt(name) => self.ino(name).map(|number| self.stat(number)).ok_or(Errno::NOENT),
+            Call::StatPath => self.ino(Name::Socket).map(|number| self.stat(number)).ok_or(Errno::NOENT),
             Call::Unlink(name) => {
-                let number = self.names.get(&name).copied().ok_or(Errno::NOENT)?;
+                let number = self.ino(name).ok_or(Errno::NOENT)?;
                 self.judge_change(party, name);
                 self.judge_removal(party, name, number);
-                self.names.remove(&name);
-                self.inode(number).links -= 1;
+                self.names[name as usize] = None;
+                self.inode_mut(number).links -= 1;
                 self.reap();
                 Ok(Reply::Done)
             }
             Call::Rename(from, to) => {
-                let number = self.names.get(&from).copied().ok_or(Errno::NOENT)?;
-                if self.names.contains_key(&to) {
+                let number = self.ino(from).ok_or(Errno::NOENT)?;
+                if self.has(to) {
                     return Err(Errno::EXIST);
                 }
+                self.judge_change(party, from);
                 self.judge_change(party, to);
-                self.names.remove(&from);
-                self.names.insert(to, number);
+                self.names[from as usize] = None;
+                self.names[to as usize] = Some(number);
                 Ok(Reply::Done)
             }
             Call::Pin(name) => {
-                let &number = self.names.get(&name).ok_or(Errno::NOENT)?;
+                let number = self.ino(name).ok_or(Errno::NOENT)?;
                 Ok(self.open(party, Object::Pin(number)))
             }
-            Call::Chmod(fd, mode) => {
+            Call::Chmod(fd, mode) | Call::Fchmod(fd, mode) => {
                 if let Object::File(number) | Object::Pin(number) = self.object(party, fd) {
-                    self.inode(number).mode = mode;
+                    self.judge_rights(party, number);
+                    self.inode_mut(number).mode = mode as u16;
                 }
                 Ok(Reply::Done)
             }
-            Call::Socket => {
-                let socket = Socket { inode: None, listening: false, shut: false, party };
-                let number = put(&mut self.sockets, socket);
-                Ok(self.open(party, Object::Socket(number)))
+            Call::Chown(fd, owner) => {
+                if let (Object::Pin(number), Some(owner)) = (self.object(party, fd), owner) {
+                    self.judge_rights(party, number);
+                    self.inode_mut(number).uid = owner as u8;
+                }
+                Ok(Reply::Done)
+            }
+            Call::Reach(_) => Ok(Reply::Reach(match self.file_system {
+                FileSystem::Shared => Reach::Unknown,
+                FileSystem::SharedWithLocks => Reach::SharedWithLocks,
+                FileSystem::Local | FileSystem::WithoutFlock | FileSystem::WithoutModes => Reach::Local,
+            })),
+            Call::FlockHolder(ino) => Ok(match self.inodes[ino as usize].and_then(|inode| inode.flock) {
+                Some(_) => Reply::Yes,
+                None => Reply::No,
+            }),
+            Call::Socket => Ok(self.new_socket(party)),
+            Call::Usurp(fd) => {
+                if self.has(Name::Socket) {
+                    self.answer(party, Call::Unlink(Name::Socket))?;
+                }
+                self.answer(party, Call::Bind(fd, Name::Socket))?;
+                self.listen(party, fd, 5)
+            }
+            Call::PutFile => {
+                if self.has(Name::Socket) {
+                    self.answer(party, Call::Unlink(Name::Socket))?;
+                }
+                let (kind, origin) = (FileKind::Regular, Origin::Foreign);
+                self.link(Name::Socket, Inode { kind, mode: 0o644, size: 0, links: 1, uid: 1, origin, flock: None });
+                Ok(Reply::Done)
             }
             Call::Bind(fd, name) => {
-                if self.names.contains_key(&name) {
+                if self.has(name) {
                     return Err(Errno::ADDRINUSE);
                 }
                 self.judge_change(party, name);
-                let inode = Inode {
-                    kind: FileKind::Socket,
-                    mode: 0o600,
-                    size: 0,
-                    links: 1,
-                    maker: Some(party),
-                    flock: None,
-                    foreign: false,
-                };
-                let number = put(&mut self.inodes, inode);
-                self.names.insert(name, number);
+                let process = self.processes[usize::from(party)];
+                let origin = if process.class == Class::Stranger { Origin::Before } else { Origin::Ours };
+                let (kind, mode) = (FileKind::Socket, if process.odd_umask { 0o200 } else { 0o600 });
+                let inode = Inode { kind, mode, size: 0, links: 1, uid: process.user, origin, flock: None };
+                let number = self.link(name, inode);
                 self.socket(party, fd)?.inode = Some(number);
                 Ok(Reply::Done)
             }
-            Call::Listen(fd) => {
-                self.socket(party, fd)?.listening = true;
-                Ok(Reply::Done)
-            }
+            Call::Listen(fd, backlog) => self.listen(party, fd, backlog),
             Call::Shut(fd) => {
                 self.socket(party, fd)?.shut = true;
                 Ok(Reply::Done)
             }
+            Call::Accept(fd) => self.accept(party, fd),
             Call::Connect(fd) => {
                 let Object::Pin(number) = self.object(party, fd) else { return Err(Errno::BADF) };
                 self.connect(party, number)
             }
             Call::ConnectPath => {
-                let number = self.names.get(&Name::Socket).copied().ok_or(Errno::NOENT)?;
+                let number = self.ino(Name::Socket).ok_or(Errno::NOENT)?;
                 self.connect(party, number)
             }
+            Call::Find => self.find(party),
+            Call::ConnectBlocking => self.connect_blocking(party),
+            Call::Inherit => self.inherit(party),
             Call::Close(fd) => {
                 self.close(party, fd);
                 Ok(Reply::Done)
             }
-            Call::Note(note, _) => {
-                self.note(party, note);
+            Call::Note(note) => {
+                self.judge_note(party, note);
+                self.process(party).notes.add(note);
                 Ok(Reply::Done)
             }
             Call::Pause | Call::Stay => Ok(Reply::Late),
         }
     }
 
-    fn create(&mut self, party: usize, name: Name, mode: u32) -> Result<Reply, Errno> {
-        if self.names.contains_key(&name) {
+    fn create(&mut self, party: Pid, name: Name, mode: u16) -> Result<Reply, Errno> {
+        if self.has(name) {
             return Err(Errno::EXIST);
         }
-        let mode = if self.file_system == FileSystem::WithoutModes { 0o755 } else { mode };
-        let inode =
-            Inode { kind: FileKind::Regular, mode, size: 0, links: 1, maker: Some(party), flock: None, foreign: false };
-        let number = put(&mut self.inodes, inode);
-        self.names.insert(name, number);
+        let process = self.processes[usize::from(party)];
+        let origin = if process.class == Class::Git { Origin::Git(party) } else { Origin::Ours };
+        let mode = match self.file_system {
+            FileSystem::WithoutModes => 0o755,
+            _ if process.odd_umask => mode & !0o400,
+            _ => mode,
+        };
+        let kind = FileKind::Regular;
+        let number = self.link(name, Inode { kind, mode, size: 0, links: 1, uid: process.user, origin, flock: None });
         Ok(self.open(party, Object::File(number)))
-    }
-
-    fn socket(&mut self, party: usize, fd: usize) -> Result<&mut Socket, Errno> {
-        let Object::Socket(number) = self.object(party, fd) else { return Err(Errno::NOTSOCK) };
-        self.sockets[number].as_mut().ok_or(Errno::BADF)
-    }
-
-    fn connect(&mut self, party: usize, number: usize) -> Result<Reply, Errno> {
-        let live = |socket: &Socket| socket.inode == Some(number) && socket.listening && !socket.shut;
-        if self.sockets.iter().flatten().any(live) {
-            return Ok(self.open(party, Object::Connection));
-        }
-        Err(Errno::CONNREFUSED)
-    }
-
-    fn note(&mut self, party: usize, note: Note) {
-        match note {
-            Note::Owns => {
-                if !self.is_live_at_name(party) {
-                    self.fail(format!("P1: create of party {party} returned a server that is not at the name"));
-                }
-                self.processes[party].owns = self.names.get(&Name::Socket).copied();
-            }
-            Note::Closing => self.processes[party].owns = None,
-            Note::Claims | Note::InUse | Note::Locked | Note::NotASocket | Note::Failed => {}
-        }
-        self.processes[party].notes.push(note);
-    }
-
-    /// The one rule: every change of the name happens under the lock.
-    fn judge_change(&mut self, party: usize, name: Name) {
-        if !matches!(name, Name::Socket | Name::Temporary | Name::Life) {
-            return;
-        }
-        let lock = self.at(Name::Lock);
-        if self.processes[party].is_git {
-            // git's close does not lock; its create must not run while we are at work (P5).
-            let ours = lock.is_some_and(|lock| lock.flock.is_some());
-            if ours && self.processes[party].owns.is_none() && self.processes[party].notes.is_empty() {
-                self.fail(format!("P5: git (party {party}) changes {name:?} while one of ours holds the lock"));
-            }
-            return;
-        }
-        let held = lock.is_some_and(|lock| lock.flock.is_some_and(|(holder, _)| holder == party));
-        if !held {
-            self.fail(format!("rule: party {party} changes {name:?} without holding the lock"));
-        }
-    }
-
-    fn judge_removal(&mut self, party: usize, name: Name, number: usize) {
-        let inode = self.inodes[number].clone().expect("an inode that is in use exists");
-        if inode.foreign {
-            self.fail(format!("P3: party {party} removes a file that is not ours, {name:?}"));
-        }
-        match name {
-            Name::Socket | Name::Temporary => {
-                let robbed = self
-                    .sockets
-                    .iter()
-                    .flatten()
-                    .find(|socket| socket.inode == Some(number) && socket.party != party && !socket.shut);
-                if let Some(robbed) = robbed {
-                    let robbed = robbed.party;
-                    self.fail(format!("P2: party {party} removes the socket of party {robbed}, which lives"));
-                }
-            }
-            Name::Lock | Name::Life => {
-                let by_flock = inode.flock.is_some_and(|(holder, _)| holder == party);
-                let by_existence = inode.maker == Some(party)
-                    && (self.processes[party].is_git || self.file_system == FileSystem::WithoutFlock);
-                if !by_flock && !by_existence {
-                    self.fail(format!("P3: party {party} removes {name:?}, which it does not hold"));
-                }
-            }
-        }
     }
 }

@@ -1,17 +1,17 @@
-//! Who takes part: our protocol, the shipping code; git's, written from its description; and one that is known wrong.
+//! Who takes part: our protocol, the shipping code. The others are in [`super::others`], and designs known to be wrong
+//! in [`super::rejected`].
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use super::kernel::{Call, Name, Note};
-use super::{Fd, Sim};
+use super::calls::{Call, Note};
+use super::process::Class;
+use super::rejected::Rejected;
+use super::{Fd, Sim, others};
 use crate::error::{ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::protocol::{Options, Protocol, Published};
-use crate::sys::{FileId, Sys};
-use crate::{LockScope, PathState, Status};
+use crate::{LockScope, PathState};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Party {
@@ -19,30 +19,98 @@ pub(super) enum Party {
     Create,
     /// Creates and closes.
     CreateClose,
-    /// Claims, listens, drains and ends, with the life lock.
+    /// Creates and drains: retires, accepts who is queued, and ends.
+    CreateDrain,
+    /// Creates and gives the path back, but not the listener.
+    CreateUnpublish,
+    /// Claims, listens, drains and ends, with the lock held from the claim on.
+    ClaimDrain,
+    /// The same with the life lock, which is held to the end.
     ClaimDrainLifetime,
     /// Claims and lets go.
     ClaimAbandon,
+    /// Claims with the life lock and lets go.
+    ClaimAbandonLifetime,
     /// Creates through a temporary name, as for names too long to bind, and closes.
     CreateLongNameClose,
+    /// Creates with a mode, an owner and a group, and closes.
+    CreateWithRights,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
     GitFree,
-    /// Our create, but a close that checks and unlinks without the lock: must be found out.
-    CreateCloseUnlocked,
-    /// Our create, but a dead socket is taken away without the lock first: must be found out.
-    UnlinkThenCreate,
+    /// A client that waits in connect() if it must.
+    Client,
+    /// Has a copy of a listener and shuts it.
+    ShutsCopy,
+    /// Has a copy of a listener and keeps it as long as it lives.
+    KeepsCopy,
+    /// Removes a socket without asking anybody.
+    Cleaner,
+    /// Removes a socket without asking anybody, and serves in its place.
+    Rebinder,
+    /// Puts a file of its own where the socket is.
+    FilePutter,
+    Rejected(Rejected),
 }
 
 impl Party {
-    pub(super) fn is_git(self) -> bool {
-        matches!(self, Party::Git | Party::GitFree)
+    pub(super) const OURS: [Party; 10] = [
+        Party::Create,
+        Party::CreateClose,
+        Party::CreateDrain,
+        Party::CreateUnpublish,
+        Party::ClaimDrain,
+        Party::ClaimDrainLifetime,
+        Party::ClaimAbandon,
+        Party::ClaimAbandonLifetime,
+        Party::CreateLongNameClose,
+        Party::CreateWithRights,
+    ];
+    const OTHERS: [Party; 8] = [
+        Party::Git,
+        Party::GitFree,
+        Party::Client,
+        Party::ShutsCopy,
+        Party::KeepsCopy,
+        Party::Cleaner,
+        Party::Rebinder,
+        Party::FilePutter,
+    ];
+
+    pub(super) fn all() -> impl Iterator<Item = Party> {
+        Self::OURS.into_iter().chain(Self::OTHERS).chain(Rejected::ALL.map(Party::Rejected))
+    }
+
+    pub(super) fn class(self) -> Class {
+        match self {
+            Party::Git | Party::GitFree | Party::Rejected(Rejected::AnyErrorIsDeath) => Class::Git,
+            Party::Cleaner | Party::Rebinder | Party::FilePutter => Class::Stranger,
+            Party::Rejected(_) => Class::Rejected,
+            _ => Class::Ours,
+        }
     }
 
     /// Serves on at the end, if it got the path.
     pub(super) fn stays(self) -> bool {
-        matches!(self, Party::Create | Party::Git)
+        matches!(self, Party::Create | Party::Git) || matches!(self, Party::Rejected(design) if design.stays())
+    }
+
+    /// Wants the path to itself.
+    pub(super) fn is_starter(self) -> bool {
+        self.class() != Class::Stranger && !matches!(self, Party::Client | Party::ShutsCopy | Party::KeepsCopy)
+    }
+
+    /// Loses no client.
+    pub(super) fn is_graceful(self) -> bool {
+        matches!(
+            self,
+            Party::CreateDrain | Party::ClaimDrain | Party::ClaimDrainLifetime | Party::Create | Party::ClaimAbandon
+        )
+    }
+
+    pub(super) fn has_life_lock(self) -> bool {
+        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime)
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -53,57 +121,62 @@ impl Party {
                     drop(server);
                 }
             }
-            Party::CreateClose | Party::CreateLongNameClose => {
+            Party::CreateClose | Party::CreateLongNameClose | Party::CreateWithRights => {
                 if let Some(Published { socket, id, life }) = create(sim, self) {
                     note(sim, Note::Closing, (&socket, id, &life));
                     let _ = with_protocol(sim, self, |protocol| protocol.close(socket, id, life));
                 }
             }
-            Party::ClaimDrainLifetime => claim_drain(sim, self),
-            Party::ClaimAbandon => {
-                if let Ok(claimed) = with_protocol(sim, self, |protocol| protocol.claim()) {
-                    note(sim, Note::Claims, &claimed);
-                    assert!(matches!(claimed.state, PathState::Absent | PathState::Dead));
-                    with_protocol(sim, self, |protocol| protocol.abandon_claim(claimed));
-                }
-            }
-            Party::Git | Party::GitFree => {
-                if let Ok(Some((listener, id))) = git_create(sim) {
-                    note(sim, Note::Owns, (&listener, id));
-                    if self == Party::Git {
-                        sim.stay();
-                    } else {
-                        git_free(sim, listener, id);
-                    }
-                }
-            }
-            Party::CreateCloseUnlocked => {
+            Party::CreateDrain => {
                 if let Some(server) = create(sim, self) {
-                    note(sim, Note::Closing, &server);
-                    let status = with_protocol(sim, self, |protocol| protocol.status(server.id));
-                    if status == Status::Ours {
-                        let _ = sim.call(Call::Unlink(Name::Socket));
-                    }
+                    drain(sim, self, server);
                 }
             }
-            Party::UnlinkThenCreate => {
-                if let Ok(pin) = sim.pin(&sim.directory(), c"s") {
-                    if sim.connect(&pin).err() == Some(Errno::CONNREFUSED) {
-                        let _ = sim.call(Call::Unlink(Name::Socket));
-                    }
+            Party::CreateUnpublish => {
+                if let Some(Published { socket, id, .. }) = create(sim, self) {
+                    note(sim, Note::Closing, (&socket, id));
+                    let _ = with_protocol(sim, self, |protocol| protocol.unpublish(id));
+                    drop(socket);
                 }
-                create(sim, self);
             }
+            Party::ClaimDrain | Party::ClaimDrainLifetime => {
+                let published = with_protocol(sim, self, |protocol| {
+                    let claimed = protocol.claim()?;
+                    note(sim, Note::Claims, &claimed);
+                    protocol.publish_claim(claimed)
+                });
+                if let Some(server) = end_of_create(sim, published) {
+                    drain(sim, self, server);
+                }
+            }
+            Party::ClaimAbandon | Party::ClaimAbandonLifetime => {
+                match with_protocol(sim, self, |protocol| protocol.claim()) {
+                    Ok(claimed) => {
+                        note(sim, Note::Claims, &claimed);
+                        assert!(matches!(claimed.state, PathState::Absent | PathState::Dead));
+                        with_protocol(sim, self, |protocol| protocol.abandon_claim(claimed));
+                    }
+                    Err(error) => note(sim, verdict(error.kind()), ()),
+                }
+            }
+            Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
+            Party::Client => others::client(sim),
+            Party::ShutsCopy => others::shuts_copy(sim),
+            Party::KeepsCopy => others::keeps_copy(sim),
+            Party::Cleaner => others::cleaner(sim),
+            Party::Rebinder => others::rebinder(sim),
+            Party::FilePutter => drop(sim.call(Call::PutFile)),
+            Party::Rejected(design) => design.play(sim),
         }
     }
 }
 
 /// Tells the explorer where the party stands and all that it remembers: what came before no longer matters.
-fn note(sim: &Sim, note: Note, memory: impl std::fmt::Debug) {
-    let _ = sim.call(Call::Note(note, format!("{memory:?}")));
+pub(super) fn note(sim: &Sim, note: Note, memory: impl std::fmt::Debug) {
+    let _ = sim.call_with(Call::Note(note), format!("{memory:?}"));
 }
 
-fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protocol<'_, Sim>) -> T) -> T {
+pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protocol<'_, Sim>) -> T) -> T {
     let name = |name: &CStr| CString::from(name);
     let place = Place {
         shown: "s".into(),
@@ -117,22 +190,21 @@ fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protocol<'_, Sim>
             _ => Route::Path,
         },
     };
+    let rights = party == Party::CreateWithRights;
     let options = Options {
-        backlog: 1,
-        mode: None,
-        owner: None,
+        // The smallest, and the largest that there is: then no later listen() makes it grow.
+        backlog: if party == Party::CreateClose { i32::MAX } else { 0 },
+        mode: rights.then_some(0o660),
+        owner: rights.then_some(u32::from(sim.user)),
         group: None,
         lock_timeout: Duration::from_secs(60),
-        scope: match party {
-            Party::ClaimDrainLifetime => LockScope::Lifetime,
-            _ => LockScope::Startup,
-        },
+        scope: if party.has_life_lock() { LockScope::Lifetime } else { LockScope::Startup },
         assume_local: false,
     };
     act(&Protocol { sys: sim, place: &place, options: &options, operation: "create" })
 }
 
-fn verdict(kind: ErrorKind) -> Note {
+pub(super) fn verdict(kind: ErrorKind) -> Note {
     match kind {
         ErrorKind::InUse => Note::InUse,
         ErrorKind::Locked => Note::Locked,
@@ -141,7 +213,7 @@ fn verdict(kind: ErrorKind) -> Note {
     }
 }
 
-fn create(sim: &Sim, party: Party) -> Option<Published<Fd>> {
+pub(super) fn create(sim: &Sim, party: Party) -> Option<Published<Fd>> {
     let created = with_protocol(sim, party, |protocol| protocol.create());
     end_of_create(sim, created)
 }
@@ -159,80 +231,32 @@ fn end_of_create(sim: &Sim, created: Result<Published<Fd>>) -> Option<Published<
     }
 }
 
-fn claim_drain(sim: &Sim, party: Party) {
-    let published = with_protocol(sim, party, |protocol| {
-        let claimed = protocol.claim()?;
-        note(sim, Note::Claims, &claimed);
-        protocol.publish_claim(claimed)
-    });
-    let Some(Published { socket, id, life }) = end_of_create(sim, published) else { return };
+/// As `Drain` does it.
+fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
     note(sim, Note::Closing, (&socket, id, &life));
     with_protocol(sim, party, |protocol| {
         let _ = protocol.retire(&socket, id);
+        while sim.call(Call::Accept(socket.number())).is_ok() {}
         drop(socket);
         note(sim, Note::Closing, &life);
         protocol.end_life(life);
     });
 }
 
-/// One more create, alone.
-pub(super) fn fresh_create(sim: &Sim) -> std::result::Result<(), ErrorKind> {
-    let created = with_protocol(sim, Party::Create, |protocol| protocol.create());
-    created.map(drop).map_err(|error| error.kind())
-}
-
-/// The same, with a life lock.
-pub(super) fn fresh_create_lifetime(sim: &Sim) -> std::result::Result<(), ErrorKind> {
-    let created = with_protocol(sim, Party::ClaimDrainLifetime, |protocol| protocol.create());
-    created.map(drop).map_err(|error| error.kind())
+/// One more create, alone, which closes again: what became of it.
+pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
+    let published = with_protocol(sim, party, |protocol| protocol.create()).map_err(|error| error.kind())?;
+    note(sim, Note::Owns, ());
+    let Published { socket, id, life } = published;
+    let closed = with_protocol(sim, party, |protocol| protocol.close(socket, id, life));
+    closed.map(drop).map_err(|error| error.kind())
 }
 
 /// The same, by one who says that no other kernel serves sockets here.
-pub(super) fn fresh_create_assuming_local(sim: &Sim) -> std::result::Result<(), ErrorKind> {
+pub(super) fn fresh_create_assuming_local(sim: &Sim) -> Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| {
         let options = Options { assume_local: true, ..protocol.options.clone() };
         Protocol { options: &options, ..*protocol }.create()
     });
     created.map(drop).map_err(|error| error.kind())
-}
-
-/// git's creation, from its description: an O_EXCL lock, any connect error counts as death, unlink, bind, listen.
-fn git_create(sim: &Sim) -> Result<Option<(Fd, FileId)>, Errno> {
-    let _ = sim.now(); // where the wait begins: the explorer wants to know
-    let lock = loop {
-        match sim.fd(Call::CreateGitLock) {
-            Ok(lock) => break lock,
-            Err(Errno::EXIST) => {
-                let late = matches!(sim.call(Call::Pause)?, super::kernel::Reply::Late);
-                if late {
-                    note(sim, Note::Locked, ());
-                    return Ok(None);
-                }
-            }
-            Err(errno) => return Err(errno),
-        }
-    };
-    if let Ok(probe) = sim.fd(Call::ConnectPath) {
-        drop(probe);
-        drop(lock);
-        sim.call(Call::Unlink(Name::Lock))?;
-        note(sim, Note::InUse, ());
-        return Ok(None);
-    }
-    let _ = sim.call(Call::Unlink(Name::Socket));
-    let listener = sim.fd(Call::Socket)?;
-    sim.call(Call::Bind(listener.number(), Name::Socket))?;
-    sim.call(Call::Listen(listener.number()))?;
-    let id = sim.stat_reply(Call::StatAt(Name::Socket))?.id;
-    drop(lock);
-    sim.call(Call::Unlink(Name::Lock))?;
-    Ok(Some((listener, id)))
-}
-
-fn git_free(sim: &Sim, listener: Fd, id: FileId) {
-    note(sim, Note::Closing, (&listener, id));
-    if sim.stat_reply(Call::StatAt(Name::Socket)).is_ok_and(|now| now.id == id) {
-        let _ = sim.call(Call::Unlink(Name::Socket));
-    }
-    drop(listener);
 }

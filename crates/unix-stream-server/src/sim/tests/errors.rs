@@ -1,0 +1,73 @@
+//! Every errno that each call can give, at every call, once and from then on: a clean error or success, nothing
+//! foreign removed, no descriptor left open, and nothing left that stops or outlives the next create.
+
+use super::super::calls::Call;
+use super::super::errnos;
+use super::super::kernel::FileSystem;
+use super::super::verdict::recovers;
+use super::super::{Failure, Run, Sim};
+use super::*;
+
+/// Runs the party alone, with a failure; the kernel after it, and the number of calls.
+fn run(party: Party, kernel: Kernel, failure: Option<Failure>) -> (Kernel, Vec<Call>) {
+    let sim = Sim::direct(kernel, 0, failure);
+    party.play(&sim);
+    let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+    (sim.kernel(), direct.calls.take())
+}
+
+#[test]
+fn every_errno_of_every_call_leaves_everything_as_it_must_be() {
+    let mut failures = 0;
+    for (beginning, kernel) in beginnings() {
+        for party in Party::OURS {
+            let (_, calls) = run(party, kernel, None);
+            for (at, &call) in calls.iter().enumerate() {
+                for errno in errnos::of(call) {
+                    for from_then_on in [false, true] {
+                        let failure = Failure { at, errno, from_then_on };
+                        let told = format!("{party:?} on {beginning}: {call:?}, its call {at}, {failure:?}");
+                        survives(party, kernel, &calls, failure).unwrap_or_else(|why| panic!("{told}: {why}"));
+                        failures += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{failures} failures");
+    assert!(failures > 10_000, "there is more than that to try: {failures}");
+}
+
+fn survives(party: Party, mut kernel: Kernel, calls: &[Call], mut failure: Failure) -> Result<(), String> {
+    let is_flock = |call: &Call| matches!(call, Call::Flock(_));
+    if is_flock(&calls[failure.at]) && errnos::NO_FLOCK.contains(&failure.errno) {
+        // A file system without flock() has none from the first call on.
+        kernel.file_system = FileSystem::WithoutFlock;
+        failure.at = calls.iter().position(is_flock).expect("there is one");
+        failure.from_then_on = true;
+    }
+    let (mut after, _) = run(party, kernel, Some(failure));
+    if let Some(fault) = &after.fault {
+        return Err(fault.to_string());
+    }
+    if after.open_fds(0) > 0 {
+        return Err("a descriptor stays open".to_owned());
+    }
+    if after.processes[0].notes.none() {
+        return Err("it ended without a word".to_owned());
+    }
+    after.file_system = FileSystem::Local;
+    recovers(&after, 1, 1)
+}
+
+#[test]
+fn every_errno_of_every_call_in_every_schedule_of_two() {
+    let once = Bounds { failures: 1, ..NONE };
+    let kinds = [Party::Create, Party::CreateClose, Party::ClaimAbandon];
+    let on = |pair: [Party; 2]| {
+        // Without a clean end the beginnings differ little; both are tried where that is asked for.
+        let beginnings: &[&str] = if asks_for_more() || pair[0] == pair[1] { &["nothing", "dead"] } else { &["dead"] };
+        beginnings.iter().map(move |beginning| scenario(&pair, beginning).within(once)).collect::<Vec<_>>()
+    };
+    explore_all(pairs(&kinds).into_iter().flat_map(on), 10_000);
+}
