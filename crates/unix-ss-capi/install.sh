@@ -1,16 +1,23 @@
 #!/bin/sh
-# Builds the C library and installs it:
+# Installs the C library that `cargo build --release` has built:
 #
 #   PREFIX/lib/libunix_ss.so.VERSION, with links libunix_ss.so.0 and libunix_ss.so
 #   PREFIX/lib/libunix_ss.a
 #   PREFIX/lib/pkgconfig/unix-ss.pc
 #   PREFIX/include/unix-stream-server.h
 #
-# Usage: install.sh [PREFIX]          PREFIX: /usr/local unless given; absolute
+# Usage: install.sh [PREFIX]               PREFIX: /usr/local unless given; absolute
 #        install.sh --uninstall [PREFIX]
 #
-# DESTDIR, if set, goes before PREFIX, for packagers. CARGO and RUSTC choose the tools, CARGO_TARGET_DIR where is built.
+# It builds nothing, so that it can be run as root. Where the build has put the libraries elsewhere than in
+# target/release (CARGO_TARGET_DIR, --target), say so: BUILT=DIR install.sh ...
+# DESTDIR, if set, goes before PREFIX, for packagers.
 set -eu
+
+fail() {
+    echo "install.sh: $1" >&2
+    exit "$2"
+}
 
 uninstall=
 if [ "${1-}" = --uninstall ]; then
@@ -18,17 +25,17 @@ if [ "${1-}" = --uninstall ]; then
     shift
 fi
 prefix=${1-/usr/local}
-case $prefix in
-    -*)
-        sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
-        exit 2
-        ;;
-    /*) ;;
-    *)
-        echo "install.sh: PREFIX must be absolute, not '$prefix'" >&2
-        exit 2
-        ;;
-esac
+for dir in "$prefix" "${DESTDIR-/}"; do
+    case $dir in
+        -*)
+            sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+            exit 2
+            ;;
+        *[!A-Za-z0-9/._+@:,~=-]*) fail "'$dir' has characters that pkg-config or the shell would mistake" 2 ;;
+        /*) ;;
+        *) fail "PREFIX and DESTDIR must be absolute, not '$dir'" 2 ;;
+    esac
+done
 lib=${DESTDIR-}$prefix/lib
 include=${DESTDIR-}$prefix/include
 
@@ -38,32 +45,21 @@ if [ -n "$uninstall" ]; then
     exit 0
 fi
 
-# Where the files come from, before the build may have its own working directory.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-cd "$here/../.."
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-
-"${CARGO:-cargo}" build --release --locked --package unix-ss-capi
-built=${CARGO_TARGET_DIR:-target}/release
-version=$("${CARGO:-cargo}" pkgid --locked --package unix-ss-capi | sed 's/.*[@#]//')
-
-# What a static link needs besides: just what Rust's standard library does.
-: >"$scratch/empty.rs"
-(cd "$scratch" && "${RUSTC:-rustc}" --crate-type=staticlib --print=native-static-libs=libraries empty.rs 2>log) || {
-    cat "$scratch/log" >&2
-    exit 1
-}
-sed -e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" -e "s|@LIBS_PRIVATE@|$(cat "$scratch/libraries")|" \
-    "$here/unix-ss.pc.in" >"$scratch/unix-ss.pc"
+built=${BUILT-$here/../../target/release}
+header=$here/include/unix-stream-server.h
+for file in "$built/libunix_ss.so" "$built/libunix_ss.a"; do
+    [ -f "$file" ] || fail "there is no $file; run 'cargo build --release' first" 1
+done
+version=$(sed -n 's/^#define UNIX_SS_VERSION "\(.*\)"$/\1/p' "$header")
 
 # Removed first, so that a program that runs keeps the library that it has mapped.
 mkdir -p "$lib/pkgconfig" "$include"
 rm -f "$lib/libunix_ss.so.$version" "$lib/libunix_ss.a"
 cp "$built/libunix_ss.so" "$lib/libunix_ss.so.$version"
 cp "$built/libunix_ss.a" "$lib/libunix_ss.a"
-cp "$scratch/unix-ss.pc" "$lib/pkgconfig/unix-ss.pc"
-cp "$here/include/unix-stream-server.h" "$include/unix-stream-server.h"
+cp "$header" "$include/unix-stream-server.h"
+sed -e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" "$here/unix-ss.pc.in" >"$lib/pkgconfig/unix-ss.pc"
 chmod 644 "$lib/libunix_ss.a" "$lib/pkgconfig/unix-ss.pc" "$include/unix-stream-server.h"
 chmod 755 "$lib/libunix_ss.so.$version"
 ln -sf "libunix_ss.so.$version" "$lib/libunix_ss.so.0"

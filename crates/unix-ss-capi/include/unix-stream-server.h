@@ -20,8 +20,8 @@
  *		serve(accept(server->fd_socket, NULL, NULL));
  *	unix_ss_free(server);
  *
- * Link with -lunix_ss, or as "pkg-config --cflags --libs unix-ss" says. (For
- * the static library: "pkg-config --static".)
+ * Link with -lunix_ss, or as "pkg-config --cflags --libs unix-ss" says; or name
+ * the static library, libunix_ss.a.
  *
  *
  * Rules for all functions
@@ -32,16 +32,24 @@
  *		nothing on disk has changed, but that a socket which was proven
  *		dead may be gone. A text for people, with the path, the holder
  *		and the remedy: unix_ss_strerror(), called next in that thread.
- * Waiting	Only for the lock, up to the timeout, and in
- *		unix_stream_connect() for room in the server's backlog.
+ * Waiting	Only for the lock, up to the timeout, in the functions that
+ *		create and in unix_ss_free() and the first unix_ss_drain(); and
+ *		in unix_stream_connect() for room in the server's backlog.
  * Threads	All functions may be called in any thread at any time. For one
- *		server, only unix_ss_free() must be alone and the last.
+ *		server, only unix_ss_free() must be alone and the last. No
+ *		function is a cancellation point: a thread that is cancelled
+ *		ends its call first.
  * Fork		A child that has inherited a server may call unix_ss_free():
  *		that gives back the child's memory and descriptors, and the
  *		parent's server lives on, with its path. unix_ss_drain() is
- *		refused there. So become a daemon first, then create.
+ *		refused there. So become a daemon first, then create: a child
+ *		that serves on when its parent has ended leaves the path behind.
  * Signals	No function may be called in a signal handler. None sets one.
  *		A call that a signal interrupts goes on.
+ * Memory	Where there is none for what the caller is given, that is
+ *		ENOMEM. For the small and passing needs of the library itself
+ *		(a path, a text) the process is ended by abort(), as Rust
+ *		programs are.
  * Process	Nothing belonging to the whole process is changed: no umask,
  *		working directory, signal, environment, atexit(), thread. All
  *		descriptors are close-on-exec.
@@ -272,6 +280,9 @@ int unix_ss_probe(const char *path, struct unix_ss_peer *peer);
  *	while ((client = unix_ss_drain(server)) >= 0)
  *		serve(client);
  *	unix_ss_free(server);
+ *
+ * Where the lock is not had in time the path stays, as a dead socket that the next
+ * start replaces; the clients are handed out all the same.
  *
  * Never waits for a client. Threads that are blocked in accept(fd_socket) get the
  * rest of the queue as well, and then EINVAL.

@@ -5,7 +5,7 @@
 //! C is trusted in what the header asks of it, and in nothing more: a pointer is NULL or as its type says, strings end
 //! in NUL, and a `struct unix_ss_socket *` is one that `unix_ss_create` gave and `unix_ss_free` has not had yet. Behind
 //! it stands a `Handle`, whose head is that struct. No reference to a Handle is made: C may read the public part at any
-//! time, so only the private part is borrowed, and shared, through its mutex.
+//! time, so only the private part is borrowed, and shared: it is made for several threads.
 #![expect(unsafe_code, reason = "this is the border to C")]
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_long};
@@ -13,10 +13,10 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use unix_stream_server::{PathState, connect, probe};
 
+use crate::cancel::NoCancel;
 use crate::failure::{Failure, describe};
 use crate::memory::{OwnCStr, Room, take_back};
 use crate::server::{DEFAULT_TIMEOUT, Server, builder, check_length, timeout};
@@ -26,7 +26,7 @@ use crate::types::{ListenOpts, Peer, Socket, State};
 #[repr(C)]
 struct Handle {
     public: Socket,
-    server: Mutex<Server>,
+    server: Server,
 }
 
 /// See the header.
@@ -55,9 +55,9 @@ pub unsafe extern "C" fn unix_ss_create(
         // Memory first: its lack must not cost the path anything.
         let (room, path_socket) = (Room::<Handle>::new()?, OwnCStr::copy(given)?);
         let builder = builder(path, *opts)?.lock_timeout(timeout(timeout_ms));
-        let (server, st_socket) = Server::create(&builder, path)?;
-        let public = Socket { path_socket: path_socket.into_raw(), st_socket, fd_socket: server.fd() };
-        let handle = room.fill(Handle { public, server: Mutex::new(server) });
+        let (server, fd_socket, st_socket) = Server::create(&builder, path)?;
+        let public = Socket { path_socket: path_socket.into_raw(), st_socket, fd_socket };
+        let handle = room.fill(Handle { public, server });
         // SAFETY: as above. The struct is the head of the handle (repr(C)).
         unsafe { server_socket.write(handle.cast()) };
         Ok(0)
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn unix_ss_free(server_socket: *mut Socket) {
         let Handle { public, server } = unsafe { take_back(server_socket.cast::<Handle>()) };
         // SAFETY: from `unix_ss_create`, and now nobody's.
         drop(unsafe { OwnCStr::from_raw(public.path_socket) });
-        server.into_inner().unwrap_or_else(PoisonError::into_inner).close();
+        server.close();
     });
 }
 
@@ -169,7 +169,7 @@ pub unsafe extern "C" fn unix_ss_probe(path: *const c_char, peer: *mut Peer) -> 
 pub unsafe extern "C" fn unix_ss_drain(server_socket: *mut Socket) -> c_int {
     entry(|| {
         // SAFETY: NULL or a handle of ours.
-        let mut server = unsafe { server(server_socket) }.ok_or_else(|| Failure::null("server_socket"))?;
+        let server = unsafe { server(server_socket) }.ok_or_else(|| Failure::null("server_socket"))?;
         server.drain()
     })
 }
@@ -182,6 +182,7 @@ pub extern "C" fn unix_ss_strerror(result: c_int, error: c_int) -> *const c_char
 
 /// Whatever happens in it, C sees a result and errno, and no unwinding.
 fn entry(work: impl FnOnce() -> Result<c_int, Failure>) -> c_int {
+    let _no_cancel = NoCancel::new();
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(result)) => result,
         Ok(Err(failure)) => failure.report(),
@@ -191,6 +192,7 @@ fn entry(work: impl FnOnce() -> Result<c_int, Failure>) -> c_int {
 
 /// The same for functions that cannot fail, and leave errno alone.
 fn quietly<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
+    let _no_cancel = NoCancel::new();
     let errno = errno::errno();
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(otherwise);
     errno::set_errno(errno);
@@ -215,13 +217,12 @@ fn as_path(text: &CStr) -> &Path {
 /// # Safety
 ///
 /// NULL or a handle of ours that is not freed as long as the result is used.
-unsafe fn server<'a>(server_socket: *mut Socket) -> Option<MutexGuard<'a, Server>> {
+unsafe fn server<'a>(server_socket: *mut Socket) -> Option<&'a Server> {
     if server_socket.is_null() {
         return None;
     }
     // SAFETY: by our caller's word; only the private part is borrowed.
-    let server = unsafe { &(*server_socket.cast::<Handle>()).server };
-    Some(server.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(unsafe { &(*server_socket.cast::<Handle>()).server })
 }
 
 #[cfg(test)]

@@ -11,7 +11,16 @@ use unix_stream_server::{Error, ErrorKind};
 pub(crate) struct Failure {
     pub(crate) result: c_int,
     pub(crate) errno: c_int,
-    text: String,
+    text: Text,
+}
+
+/// For people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Text {
+    /// Just this.
+    Own(String),
+    /// What can be said of the errno. To say that there is no memory must not need any.
+    General,
 }
 
 /// In use.
@@ -21,7 +30,7 @@ const FAILED: c_int = -1;
 
 impl Failure {
     pub(crate) fn new(errno: c_int, text: impl Into<String>) -> Self {
-        Failure { result: FAILED, errno, text: text.into() }
+        Failure { result: FAILED, errno, text: Text::Own(text.into()) }
     }
 
     pub(crate) fn null(argument: &str) -> Self {
@@ -29,7 +38,7 @@ impl Failure {
     }
 
     pub(crate) fn no_memory() -> Self {
-        Failure::new(libc::ENOMEM, "out of memory")
+        Failure { result: FAILED, errno: libc::ENOMEM, text: Text::General }
     }
 
     pub(crate) fn panicked() -> Self {
@@ -53,8 +62,10 @@ impl Failure {
     /// Tells C: remembers the text for `unix_ss_strerror`, sets errno last, and gives the result.
     pub(crate) fn report(self) -> c_int {
         let Failure { result, errno, text } = self;
-        // In a thread that is just ending there is nobody left to read it.
-        let _ = LAST.try_with(|last| last.replace(Some((result, errno, text))));
+        if let Text::Own(text) = text {
+            // In a thread that is just ending there is nobody left to read it.
+            let _ = LAST.try_with(|last| last.replace(Some((result, errno, text))));
+        }
         errno::set_errno(Errno(errno));
         result
     }
@@ -67,7 +78,7 @@ impl From<Error> for Failure {
             ErrorKind::CannotTell => cannot_tell(error.raw_os_error()),
             _ => error.raw_os_error(),
         };
-        Failure { result, errno, text: error.to_string() }
+        Failure { result, errno, text: Text::Own(error.to_string()) }
     }
 }
 
@@ -93,7 +104,11 @@ pub(crate) fn describe(result: c_int, error: c_int) -> *const c_char {
         Some((last_result, last_error, text)) if (*last_result, *last_error) == (result, error) => Some(text.clone()),
         _ => None,
     });
-    let text = last.ok().flatten().unwrap_or_else(|| general(result, error));
+    let text = match last.ok().flatten() {
+        Some(text) => text,
+        None if (result, error) == (FAILED, libc::ENOMEM) => return OUT_OF_MEMORY.as_ptr(),
+        None => general(result, error),
+    };
     let given = TEXT.try_with(|given| {
         // No path has a NUL in it, and so no text.
         *given.borrow_mut() = CString::new(text).unwrap_or_default();
@@ -103,6 +118,7 @@ pub(crate) fn describe(result: c_int, error: c_int) -> *const c_char {
 }
 
 const UNKNOWN: &CStr = c"unknown error";
+const OUT_OF_MEMORY: &CStr = c"out of memory";
 
 /// What can be said without knowing the occasion.
 fn general(result: c_int, error: c_int) -> String {

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | `exports.rs` | the functions, and the only place that trusts C's pointers |
 //! | `types.rs` | the header's structs, to the byte |
+//! | `cancel.rs` | thread cancellation, kept out |
 //! | `memory.rs` | memory from malloc, for what C sees |
 //! | `server.rs` | what stands behind a `struct unix_ss_socket` |
 //! | `failure.rs` | which error is which result and errno; the text for people |
 
+mod cancel;
 pub mod exports;
 mod failure;
 mod memory;

@@ -3,9 +3,11 @@
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use unix_stream_server::{Builder, Drain, ServerSocket};
+use unix_stream_server::{Builder, Drain, Process, ServerSocket, Status};
 
 use crate::failure::{Failure, words};
 use crate::types::{ListenOpts, Stat};
@@ -15,19 +17,16 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(100);
 /// `sizeof sun_path`: from here on, git's functions call chdir().
 const SUN_PATH: usize = 108;
 
-/// A server, and the process whose it is.
+/// A server, and what becomes of it. Everything but the end may be done by several threads at once.
 #[derive(Debug)]
 pub(crate) struct Server {
-    stage: Stage,
-    process: u32,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Listening(ServerSocket),
-    Draining(Drain),
-    /// Something went wrong while it was drained: there is nothing left but to free it.
-    Ended,
+    /// Until it is drained. Held only for what takes no time, so that `was_stolen` never waits for anybody.
+    listening: Mutex<Option<ServerSocket>>,
+    /// From then on. Held by whoever drains, who may wait for the path's lock.
+    draining: Mutex<Option<Drain>>,
+    /// The path had been lost before it was given up.
+    was_lost: AtomicBool,
+    process: Process,
 }
 
 /// What the options come to. C's default mode is the umask's.
@@ -61,60 +60,81 @@ pub(crate) fn timeout(milliseconds: std::ffi::c_long) -> Duration {
 }
 
 impl Server {
-    pub(crate) fn create(builder: &Builder, path: &Path) -> Result<(Self, Stat), Failure> {
+    pub(crate) fn create(builder: &Builder, path: &Path) -> Result<(Self, RawFd, Stat), Failure> {
         let server = builder.create(path)?;
-        let stat = stat(&server);
-        Ok((Server { stage: Stage::Listening(server), process: std::process::id() }, stat))
-    }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        match &self.stage {
-            Stage::Listening(server) => server.as_raw_fd(),
-            Stage::Draining(_) | Stage::Ended => -1,
-        }
+        let (fd, stat) = (server.as_raw_fd(), stat(&server));
+        let server = Server {
+            listening: Mutex::new(Some(server)),
+            draining: Mutex::new(None),
+            was_lost: AtomicBool::new(false),
+            process: Process::current(),
+        };
+        Ok((server, fd, stat))
     }
 
     pub(crate) fn was_stolen(&self) -> bool {
-        match &self.stage {
-            Stage::Listening(server) => server.was_stolen(),
-            Stage::Draining(drain) => drain.status().is_ok_and(unix_stream_server::Status::is_stolen),
-            Stage::Ended => false,
+        let Some(listening) = self.lock_unless_forked(&self.listening) else { return false };
+        match &*listening {
+            Some(server) => server.was_stolen(),
+            None => self.was_lost.load(Ordering::Relaxed),
         }
     }
 
     /// The next of the clients that were queued when this was first called.
-    pub(crate) fn drain(&mut self) -> Result<RawFd, Failure> {
-        if self.process != std::process::id() {
-            // Asked here, since the library's drain consumes the server even where it refuses.
-            let why = format!("it belongs to process {}, and this is a forked child", self.process);
-            return Err(Failure::new(libc::EPERM, format!("cannot drain the server socket: {why}")));
+    pub(crate) fn drain(&self) -> Result<RawFd, Failure> {
+        // First of all: in a forked child a thread that is not there may hold any mutex.
+        if !self.process.is_current() {
+            return Err(Failure::new(libc::EPERM, "cannot drain the server socket: this is a forked child"));
         }
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Listening(server) => Stage::Draining(server.drain()?),
-            stage => stage,
-        };
-        match &mut self.stage {
-            Stage::Draining(drain) => match drain.next() {
-                Some(Ok(client)) => Ok(client.into_raw_fd()),
-                Some(Err(error)) => {
-                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                    Err(Failure::new(errno, format!("cannot accept a client, who is still queued: {}", words(errno))))
-                }
-                None => Err(Failure::new(libc::EAGAIN, "no more clients are queued")),
-            },
-            Stage::Listening(_) | Stage::Ended => Err(Failure::new(libc::EAGAIN, "this server has ended")),
+        let mut draining = lock(&self.draining);
+        if draining.is_none() {
+            let server = {
+                let mut listening = lock(&self.listening);
+                let server = listening.take().ok_or_else(|| Failure::new(libc::EAGAIN, "this server has ended"))?;
+                self.was_lost.store(server.was_stolen(), Ordering::Relaxed);
+                server
+            };
+            let drain = server.drain()?;
+            // Looked at again, under the lock, just before the path was given up.
+            if drain.status().is_ok_and(Status::is_stolen) {
+                self.was_lost.store(true, Ordering::Relaxed);
+            }
+            *draining = Some(drain);
+        }
+        match draining.as_mut().and_then(Iterator::next) {
+            Some(Ok(client)) => Ok(client.into_raw_fd()),
+            Some(Err(error)) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                Err(Failure::new(errno, format!("cannot accept a client, who is still queued: {}", words(errno))))
+            }
+            None => Err(Failure::new(libc::EAGAIN, "no more clients are queued")),
         }
     }
 
     /// Removes the path, if it is ours, and closes. In a forked child only closes.
     pub(crate) fn close(self) {
-        match self.stage {
+        if let Some(server) = self.listening.into_inner().unwrap_or_else(PoisonError::into_inner) {
             // What went wrong has nobody to be told: the function is void, and a dead socket harms nobody.
-            Stage::Listening(server) => drop(server.close()),
-            Stage::Draining(drain) => drop(drain),
-            Stage::Ended => {}
+            let _ = server.close();
         }
     }
+
+    /// In a forked child `None` where a thread held it that the child does not have.
+    fn lock_unless_forked<'a, T>(&self, mutex: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {
+        if self.process.is_current() {
+            return Some(lock(mutex));
+        }
+        match mutex.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// What a panic has left is still a server, and has to be ended.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The socket's file as it is now; if it has lost its path already, what is known of it.

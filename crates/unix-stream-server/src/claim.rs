@@ -7,8 +7,9 @@ use rustix::io::Errno;
 
 use crate::builder::CREATE;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ownership::{DROP_TIMEOUT, Process};
+use crate::ownership::DROP_TIMEOUT;
 use crate::place::Place;
+use crate::process::Process;
 use crate::protocol::{Claimed, Options, Protocol};
 use crate::sys::linux::Linux;
 use crate::{PathState, ServerSocket};

@@ -77,6 +77,7 @@ mod ownership;
 mod peer;
 mod place;
 mod probe;
+mod process;
 mod protocol;
 mod server;
 #[cfg(test)]
@@ -92,6 +93,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
+pub use process::Process;
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
+use crate::process::Process;
 use crate::protocol::{Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
@@ -179,27 +180,5 @@ impl Drop for Ownership {
             let _ = self.protocol(&self.options).unpublish(self.id); // nobody to tell
         }
         self.end_life();
-    }
-}
-
-/// The process that owns something. A forked child inherits the memory but not the duty.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Process(u32);
-
-impl Process {
-    pub(crate) fn current() -> Self {
-        Process(std::process::id())
-    }
-
-    pub(crate) fn is_current(self) -> bool {
-        self.0 == std::process::id()
-    }
-
-    pub(crate) fn check(self, operation: &'static str, path: &Path) -> Result<()> {
-        if self.is_current() {
-            return Ok(());
-        }
-        let why = format!("it belongs to process {}, and this is a forked child; let the parent do it", self.0);
-        Err(Error::new(ErrorKind::Forked, operation, path, Errno::PERM, why))
     }
 }

@@ -4,6 +4,7 @@
 //! (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
 
 pub(crate) mod diag;
+pub(crate) mod fork_mark;
 pub(crate) mod linux;
 pub(crate) mod peercred;
 

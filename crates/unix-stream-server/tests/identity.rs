@@ -7,13 +7,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 use libc::{EACCES, EINVAL, EMFILE, EPERM, ESTALE};
-use support::child::{descriptors, ordinary_user, whole_process, with_descriptors};
+use support::child::{Program, descriptors, ordinary_user, whole_process, with_descriptors};
 use support::dir::{Dir, chmod, exists, file, inode, put_file};
 use support::fork::in_a_forked_child;
 use support::sockets::{assert_serves, stranger};
-use support::{assert_error, child};
+use support::unshared::with_children_in_pid_namespaces;
+use support::{assert_error, child, is_root, not_tried};
 use unix_stream_server::{ErrorKind, LockScope, ServerSocket, Status, connect};
 
 /// Takes the path as one who knows no lock does.
@@ -263,6 +265,36 @@ fn a_forked_child_never_deletes_its_parents_socket() {
 
 fn is_forked(error: &unix_stream_server::Error) -> bool {
     error.kind() == ErrorKind::Forked && error.raw_os_error() == EPERM
+}
+
+/// The first process of a container, and its child that is the first one of another.
+#[test]
+fn a_forked_child_with_its_parents_process_id_is_a_child_all_the_same() {
+    let test = this_test!();
+    if child::role().is_none() {
+        if !is_root() {
+            not_tried("processes that have the same id: only root can make pid namespaces");
+            return;
+        }
+        let mut first = Command::new("unshare");
+        first.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().expect("a path"));
+        Program::with(first, &test, "first").run();
+        return;
+    }
+    assert_eq!(std::process::id(), 1);
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let mut parents = Some(ServerSocket::create(&path).expect("create"));
+    with_children_in_pid_namespaces();
+    let ended = in_a_forked_child(|| {
+        let server = parents.take().expect("fork copies");
+        std::process::id() == 1 && server.close().is_err_and(|error| is_forked(&error))
+    });
+    assert_eq!(ended, 0);
+    let server = parents.expect("in the parent it was never taken");
+    assert_eq!(server.status(), Status::Ours);
+    assert_serves(&server, &path);
+    server.close().expect("close");
 }
 
 #[test]

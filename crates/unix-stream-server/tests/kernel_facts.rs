@@ -4,16 +4,15 @@
 //! the same facts as a table. The tests run as root and as an ordinary user; the few that need root say so and pass.
 #![cfg(target_os = "linux")]
 
-#[path = "support/own_descriptors.rs"]
-pub mod own_descriptors;
 #[path = "kernel_facts/peercred.rs"]
 mod peercred;
 #[path = "kernel_facts/sock_diag.rs"]
 mod sock_diag;
 #[path = "kernel_facts/support.rs"]
 mod support;
+#[path = "support/unshared.rs"]
+pub mod unshared;
 
-use own_descriptors::with_own_descriptors;
 use peercred::peercred;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -34,6 +33,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::*;
+use unshared::with_own_descriptors;
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFSOCK: u32 = 0o140_000;

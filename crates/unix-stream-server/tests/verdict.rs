@@ -14,8 +14,8 @@ use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTSOCK, EPERM};
 use rustix::net::SocketType;
 use support::child::{self, Program, descriptors, ordinary_user, whole_process, with_descriptors};
 use support::dir::{self, Dir, beside, chmod, file, mode, put_file};
-use support::own_descriptors::with_own_descriptors;
 use support::sockets::{assert_serves, bound, busy, put_dead, stranger};
+use support::unshared::with_own_descriptors;
 use support::{assert_error, is_root, locks_are_listed, not_tried};
 use unix_stream_server::{Error, ErrorKind, FileKind, LockState, PathState, ServerSocket, inspect, probe};
 

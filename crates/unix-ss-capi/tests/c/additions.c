@@ -341,6 +341,138 @@ static void one_server_may_be_asked_and_drained_by_many_threads(void)
 	CHECK(!count_files("."));
 }
 
+static void *drain_once(void *arg)
+{
+	(void)arg;
+	CHECK(unix_ss_drain(shared) == -1 && errno == EAGAIN);
+	return NULL;
+}
+
+/* Whoever drains may wait for the lock; whoever only asks does not wait for him. */
+static void was_stolen_does_not_wait_for_a_drain_that_waits_for_the_lock(void)
+{
+	pthread_t drainer;
+
+	CHECK(!unix_ss_create("s", &opts, 1000 * PATIENCE_S, &shared));
+	put_file("s.lock", "", 0644);
+	CHECK(!pthread_create(&drainer, NULL, drain_once, NULL));
+	usleep(50000); /* by now it waits; if not, this is a weaker test */
+	for (int i = 0; i < 1000; i++)
+		CHECK(!unix_ss_was_stolen(shared));
+	CHECK(!unlink("s.lock"));
+	CHECK(!pthread_join(drainer, NULL));
+	unix_ss_free(shared);
+	CHECK(!count_files("."));
+}
+
+static volatile int asking;
+
+static void *ask_for_ever(void *arg)
+{
+	(void)arg;
+	while (asking)
+		unix_ss_was_stolen(shared);
+	return NULL;
+}
+
+/* Whatever another thread held when the process was forked. */
+static void a_child_forked_beside_other_threads_hangs_in_nothing(void)
+{
+	pthread_t threads[4];
+
+	shared = must_create("s");
+	asking = 1;
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_create(&threads[i], NULL, ask_for_ever, NULL));
+	for (int i = 0; i < 50; i++) {
+		pid_t child = start_child();
+
+		if (!child) {
+			unix_ss_was_stolen(shared);
+			if (unix_ss_drain(shared) != -1 || errno != EPERM)
+				_exit(1);
+			unix_ss_free(shared);
+			_exit(0);
+		}
+		end_well(child);
+	}
+	asking = 0;
+	for (int i = 0; i < 4; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+	CHECK(!unix_ss_was_stolen(shared));
+	CHECK(serves(shared->fd_socket, "s"));
+	unix_ss_free(shared);
+}
+
+static void *create_in_vain(void *arg)
+{
+	struct unix_ss_socket *server;
+
+	(void)arg;
+	CHECK(unix_ss_create("s", &opts, 300, &server) == -1 && errno == EEXIST);
+	pthread_testcancel();
+	return NULL;
+}
+
+static void *create_and_free(void *arg)
+{
+	struct unix_ss_socket *server;
+
+	(void)arg;
+	pthread_cancel(pthread_self());
+	CHECK(!unix_ss_create("t", &opts, 0, &server));
+	CHECK(!unix_ss_was_stolen(server));
+	unix_ss_free(server);
+	pthread_testcancel();
+	return NULL;
+}
+
+/* No function is a cancellation point: what it has begun it ends. */
+static void a_cancelled_thread_ends_its_call_first(void)
+{
+	void *(*calls[])(void *) = { create_in_vain, create_and_free };
+	pthread_t thread;
+	void *end;
+
+	put_file("s.lock", "", 0644);
+	for (int i = 0; i < 2; i++) {
+		CHECK(!pthread_create(&thread, NULL, calls[i], NULL));
+		pthread_cancel(thread); /* wherever it is */
+		CHECK(!pthread_join(thread, &end));
+		CHECK(end == PTHREAD_CANCELED);
+	}
+	CHECK(count_files(".") == 1 && exists("s.lock"));
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/* However many signals interrupt the wait. */
+static void the_timeout_is_kept_under_a_storm_of_signals(void)
+{
+	struct sigaction action = { .sa_handler = ignore };
+	struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct unix_ss_socket *server;
+	pid_t child;
+
+	put_file("s.lock", "", 0644);
+	/* In a child: the timer of the storm is the one that would end a hang. */
+	child = start_child();
+	if (!child) {
+		CHECK(!sigaction(SIGALRM, &action, NULL));
+		CHECK(!setitimer(ITIMER_REAL, &often, NULL));
+		int result = unix_ss_create("s", &opts, 100, &server);
+		int error = errno;
+		CHECK(!setitimer(ITIMER_REAL, &never, NULL));
+		errno = error;
+		CHECK(result == -1 && errno == EEXIST);
+		exit(0);
+	}
+	end_well(child);
+}
+
 #define CASE(name) { #name, name }
 
 int main(int argc, char **argv)
@@ -360,6 +492,10 @@ int main(int argc, char **argv)
 		CASE(a_forked_child_cannot_drain),
 		CASE(strerror_tells_the_last_failure_of_this_thread_in_full),
 		CASE(one_server_may_be_asked_and_drained_by_many_threads),
+		CASE(was_stolen_does_not_wait_for_a_drain_that_waits_for_the_lock),
+		CASE(a_child_forked_beside_other_threads_hangs_in_nothing),
+		CASE(a_cancelled_thread_ends_its_call_first),
+		CASE(the_timeout_is_kept_under_a_storm_of_signals),
 		{ NULL, NULL },
 	};
 

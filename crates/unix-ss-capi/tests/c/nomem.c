@@ -5,17 +5,19 @@
 
 #include "unix-stream-server.h"
 
-/* How many calls of malloc succeed before one fails; negative: they all do. */
+/* How many calls of malloc succeed before all fail; negative: they all succeed. */
 static int left = -1;
 
 void *malloc(size_t size)
 {
 	static void *(*next)(size_t);
 
-	if (left >= 0 && !left--) {
+	if (!left) {
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (left > 0)
+		left--;
 	if (!next)
 		*(void **)&next = dlsym(RTLD_NEXT, "malloc");
 	return next(size);
@@ -34,10 +36,11 @@ static void lack_of_memory_is_an_error_that_changes_nothing(void)
 		left = succeed;
 		result = unix_ss_create("s", &opts, 0, &server);
 		error = errno;
+		const char *text = unix_ss_strerror(result, error);
 		left = -1;
 		errno = error;
 		CHECK(result == -1 && errno == ENOMEM && !server);
-		CHECK(!strcmp(unix_ss_strerror(result, error), "out of memory"));
+		CHECK(!strcmp(text, "out of memory"));
 		after = stat_of("s");
 		CHECK(is_same(&before, &after));
 		CHECK(count_files(".") == 1);

@@ -290,7 +290,11 @@ impl<S: Sys> Protocol<'_, S> {
     fn not_had(&self, Busy { which, holder }: Busy) -> Error {
         let name = self.lock_name(which).to_string_lossy();
         let lock = self.place.shown.with_file_name(&*name).display().to_string();
-        let timeout = self.options.lock_timeout;
+        // How long it was waited for; at one try, not at all.
+        let time = match self.options.lock_timeout {
+            Duration::ZERO => String::new(),
+            timeout => format!(" for {timeout:?}"),
+        };
         let locked = |errno, why| Error::new(ErrorKind::Locked, self.operation, &self.place.shown, errno, why);
         let process = |id, otherwise: &str| match self.sys.flock_holder(id) {
             FlockHolder::Process(pid) => format!("process {pid}"),
@@ -304,13 +308,13 @@ impl<S: Sys> Protocol<'_, S> {
             }
             Holder::Flocked(id) => {
                 let who = process(id, "another process");
-                locked(Errno::EXIST, format!("{who} held its lock {lock} for {timeout:?}; wait for it, or end it"))
+                locked(Errno::EXIST, format!("{who} held its lock {lock}{time}; wait for it, or end it"))
             }
             Holder::Foreign(kind) => {
                 let kind = kind.map_or(String::new(), |kind| format!(" (a {kind})"));
                 let why = format!(
-                    "{lock}{kind} was made by another program, which may be at work here; it stood there for \
-                     {timeout:?}. If no such program runs, remove it"
+                    "{lock}{kind} was made by another program, which may be at work here; it stood there{time}. If no \
+                     such program runs, remove it"
                 );
                 locked(Errno::EXIST, why)
             }
@@ -331,7 +335,7 @@ impl<S: Sys> Protocol<'_, S> {
                 locked(errno, why)
             }
             Holder::Contended => {
-                locked(Errno::EXIST, format!("its lock {lock} changed hands all the time for {timeout:?}; try again"))
+                locked(Errno::EXIST, format!("its lock {lock} changed hands all the time{time}; try again"))
             }
         }
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{self as sysfs, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::thread::clock_nanosleep_relative;
+use rustix::time::{ClockId, Timespec};
 
 use super::{FileId, FlockHolder, Reach, Stat, Sys};
 use crate::{FileKind, PeerCredentials};
@@ -155,7 +157,10 @@ impl Sys for Linux {
         let chance = RandomState::new().build_hasher().finish();
         let half = most / 2;
         let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
-        std::thread::sleep(half + Duration::from_nanos(chance % span));
+        let pause = Timespec::try_from(half + Duration::from_nanos(chance % span));
+        // Whatever is left after a signal is left: our caller looks at the clock, and a storm of signals, each of which
+        // would have a little more to be slept, could hold us for ever.
+        let _ = pause.map(|pause| clock_nanosleep_relative(ClockId::Monotonic, &pause));
     }
 }
 

@@ -4,8 +4,8 @@
 pub mod child;
 pub mod dir;
 pub mod fork;
-pub mod own_descriptors;
 pub mod sockets;
+pub mod unshared;
 pub mod wait;
 
 use std::time::Duration;

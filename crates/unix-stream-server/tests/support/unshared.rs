@@ -1,5 +1,5 @@
-//! A thread that has parted from its process's table of descriptors.
-#![expect(unsafe_code, reason = "unshare(CLONE_FILES) has no safe wrapper")]
+//! A thread, or the children, that no longer share something with the rest.
+#![expect(unsafe_code, reason = "unshare(2) has no safe wrapper")]
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -13,4 +13,10 @@ pub fn with_own_descriptors<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         });
         thread.join().expect("no panic")
     })
+}
+
+/// From here on, children are the first processes of pid namespaces of their own. Needs root; no new threads after it.
+pub fn with_children_in_pid_namespaces() {
+    // SAFETY: it concerns children that are forked later, and nothing that is open or mapped.
+    unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.expect("unshare");
 }
