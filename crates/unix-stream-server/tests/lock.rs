@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use rustix::net::SocketType;
 use rustix::process::umask;
 use support::child::{self, Program, Running, ordinary_user, whole_process};
-use support::dir::{Dir, beside, chmod, exists, file, mode, put_file};
+use support::dir::{Dir, beside, chmod, exists, file, inode, mode, put_file};
 use support::sockets::{assert_serves, bound, put_dead, stranger};
 use support::wait::{Worker, within};
 use support::{NOBODY, PATIENCE, assert_error, is_root, locks_are_listed, not_tried};
@@ -458,9 +458,14 @@ fn a_life_lock_is_there_as_long_as_its_server() {
 
     let (listener, ownership) = lifetime().create(&path).expect("create").into_parts().expect("parts");
     assert_eq!(dir.names(), ["s", "s.owner"]);
+    let lock = rustix::fs::fstat(ownership.life_lock().expect("it has one")).expect("fstat");
+    assert_eq!(lock.st_ino, inode(&dir.join("s.owner")));
     drop(listener);
     ownership.close().expect("close");
     assert_eq!(dir.names(), [""; 0]);
+
+    let (_, ownership) = wait(AT_ONCE).create(&path).expect("create").into_parts().expect("parts");
+    assert!(ownership.life_lock().is_none());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTSOCK, EPERM};
+use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTDIR, ENOTSOCK, EPERM};
 use rustix::net::SocketType;
 use support::child::{self, Program, descriptors, ordinary_user, whole_process, with_descriptors};
 use support::dir::{self, Dir, beside, chmod, file, mode, put_file};
@@ -370,6 +370,7 @@ fn inspect_tells_whose_lock_it_is() {
     chmod(&beside(&path, ".lock"), 0o644);
     assert_eq!(lock(&path), LockState::Foreign { uid });
     assert_eq!(lock(&dir.join("no/such")), LockState::None);
+    assert_eq!(lock(&path.join("under-a-socket")), LockState::Unknown { errno: ENOTDIR });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which process this is, so that a fork can be told: a number that no other process has, nor its own forked child.
+//! Which process this is, so that a fork can be told: a number that none of its forked children has, nor theirs.
 //!
 //! A process id does not do. A child in a pid namespace of its own can have its parent's number, which is 1 in every
 //! container. So the number is kept in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK`, since Linux
@@ -28,7 +28,8 @@ pub(crate) fn mark() -> Option<u64> {
     let number = page()?;
     match number.load(Ordering::Relaxed) {
         0 => {
-            // A fresh RandomState has fresh random keys.
+            // std draws a thread's keys once and counts on from there, so those of a forked child go on where its
+            // parent's were: never the same again in one line of descent.
             let fresh = RandomState::new().build_hasher().finish() | 1;
             match number.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => Some(fresh),
