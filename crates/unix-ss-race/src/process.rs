@@ -1,6 +1,6 @@
 //! Workers: this very program again, as a process that ends with the one that started it.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 
 /// The hidden subcommand by which a program that embeds this crate becomes a worker: see [`worker`](crate::worker).
 pub const WORKER: &str = "__race-worker";
+
+/// The name of a process that ends with its parent.
+const BOUND: &CStr = c"race-worker";
 
 /// A user who is nobody in particular.
 pub(crate) const NOBODY: u32 = 65_534;
@@ -45,6 +48,11 @@ impl Worker {
     pub(crate) fn signal(&self, signal: Signal) {
         // Not reaped yet, so the pid is still its own.
         let _ = kill_process(Pid::from_child(&self.0), signal);
+    }
+
+    /// It is sure to end with us. One that is stopped before could stay so for ever, if we were killed meanwhile.
+    pub(crate) fn may_be_paused(&self) -> bool {
+        std::fs::read(format!("/proc/{}/comm", self.pid())).is_ok_and(|name| name.trim_ascii_end() == BOUND.to_bytes())
     }
 
     pub(crate) fn say(&mut self, words: &str) -> io::Result<()> {
@@ -85,6 +93,8 @@ pub(crate) fn begin(arguments: impl Iterator<Item = OsString>) -> Option<(String
     set_parent_process_death_signal(Some(Signal::KILL)).ok()?;
     // It may have ended before that was said.
     let is_there = getppid().is_some_and(|now| now.as_raw_nonzero().to_string() == parent);
+    // For our parent to see: `Worker::may_be_paused`.
+    let _ = rustix::thread::set_name(BOUND);
     is_there.then_some((mode, job))
 }
 

@@ -215,7 +215,8 @@ impl<'a> Conductor<'a> {
 
     fn pause(&mut self) {
         if self.paused.is_none() {
-            if let Some(index) = self.any_server() {
+            let server = self.any_server().filter(|&index| self.running[index].worker.may_be_paused());
+            if let Some(index) = server {
                 let until = Instant::now() + Duration::from_micros(self.random.u64(..20_000));
                 self.running[index].worker.signal(Signal::STOP);
                 self.paused = Some((self.running[index].number, until));
