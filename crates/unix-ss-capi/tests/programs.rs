@@ -40,9 +40,11 @@ fn the_sanitizers_have_nothing_to_say() {
 #[ignore = "needs valgrind"]
 fn valgrind_finds_no_leak_and_no_invalid_access() {
     // valgrind keeps the limit of descriptors itself, and not as the kernel does: an open() beyond it says EMFILE when the
-    // file has been created. And 256 processes at once, each simulated, are too slow for a timeout of 100 ms.
+    // file has been created. 256 processes at once, each simulated, are too slow for a timeout of 100 ms. And it runs one
+    // thread at a time, so that busy ones starve the rest.
     let not_under_it = [
         "!drain_without_descriptors_keeps_the_client",
+        "!a_child_forked_beside_other_threads_hangs_in_nothing",
         "!without_descriptors_nothing_is_stolen_or_leaked",
         "!of_256_processes_at_once_one_wins_and_the_others_are_told_in_use",
     ];

@@ -21,7 +21,7 @@ pub fn svg(report: &Report) -> String {
     let mut svg = String::new();
     let title = "What starting a server on one path costs the others";
     let below = format!(
-        "{} processes, {} rounds of 7 scenarios, {}, seed {}: counts of harm, less is better; 0 is a promise kept",
+        "{} processes, {} rounds of 7 scenarios, {}, seed {}: counts of harm, less is better, 0 is a promise kept (bars: logarithmic)",
         report.processes, report.rounds, report.file_system, report.seed
     );
     let _ = write!(
