@@ -1,6 +1,5 @@
 //! What the tests of the C library share: the library as the build left it, a C compiler, and programs to run.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -68,7 +67,7 @@ impl Bench {
                 command.arg("-L").arg(self.path()).arg("-lunix_ss").arg("-Wl,-rpath,$ORIGIN");
             }
             Linkage::Static => {
-                command.arg(library("libunix_ss.a")).args(native_libraries());
+                command.arg(library("libunix_ss.a")).arg("-lm");
             }
             Linkage::Without => {}
         }
@@ -145,20 +144,6 @@ pub fn library(name: &str) -> PathBuf {
     let path = env::current_exe().expect("a path").with_file_name(name);
     assert!(path.exists(), "{} was not built", path.display());
     path
-}
-
-/// What the static library needs of the system: the Rust standard library's own needs.
-fn native_libraries() -> Vec<String> {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    fs::write(dir.path().join("empty.rs"), "").expect("write");
-    let output = Command::new(env::var_os("RUSTC").as_deref().unwrap_or(OsStr::new("rustc")))
-        .args(["--crate-type=staticlib", "--print=native-static-libs=libraries", "empty.rs"])
-        .current_dir(dir.path())
-        .output()
-        .expect("rustc runs");
-    assert!(output.status.success(), "{}", text(&output));
-    let libraries = fs::read_to_string(dir.path().join("libraries")).expect("the list");
-    libraries.split_whitespace().map(str::to_owned).collect()
 }
 
 fn open_to_all(dir: &Path) {
