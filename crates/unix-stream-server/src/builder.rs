@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::protocol::{Options, Protocol};
 use crate::sys::linux::Linux;
-use crate::{Claim, ServerSocket};
+use crate::{Claim, PathState, ServerSocket};
 
 pub(crate) const CREATE: &str = "create a server socket at";
 
@@ -164,6 +164,21 @@ impl Builder {
         let place = self.place(path.as_ref())?;
         let claimed = self.protocol(&place).claim()?;
         Ok(Claim::new(place, self.options.clone(), claimed))
+    }
+
+    /// Removes a socket that is proven dead, and nothing else: [`PathState::Dead`] if there was one and it is gone,
+    /// [`PathState::Absent`] if nothing was there.
+    ///
+    /// As careful as [`create`](Self::create), under the same lock: for those who tidy up and do not want to serve.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create): a live server is `InUse`, what is not a socket `NotASocket`, and so on; nothing
+    /// was changed.
+    pub fn remove_dead(&self, path: impl AsRef<Path>) -> Result<PathState> {
+        const CLEAN: &str = "remove a dead socket at";
+        let place = Place::open(path.as_ref(), CLEAN)?;
+        Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
     }
 
     fn place(&self, path: &Path) -> Result<Place<std::os::fd::OwnedFd>> {

@@ -34,6 +34,7 @@
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`] |

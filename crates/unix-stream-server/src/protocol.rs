@@ -346,6 +346,20 @@ impl<S: Sys> Protocol<'_, S> {
         Retired { status, is_shut }
     }
 
+    /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
+    pub(crate) fn clean(&self) -> Result<PathState> {
+        self.look()?;
+        let locks = self.lock(Purpose::PublishClaim)?;
+        let name = &self.place.name;
+        let state = match self.judge(name, None) {
+            Verdict::Absent => Ok(PathState::Absent),
+            Verdict::Dead(pin) => self.clear(name, &pin).map(|()| PathState::Dead),
+            Verdict::Other(state) => Err(self.in_the_way(name, state)),
+        };
+        self.unlock(locks.lock);
+        state
+    }
+
     /// Takes the name back without touching the socket; `id` is kept alive by the caller's pin.
     pub(crate) fn unpublish(&self, id: FileId) -> Result<Status> {
         match self.lock(Purpose::Remove) {

@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use libc::{EACCES, EADDRINUSE, EINVAL, EMFILE, ENOTDIR, ENOTSOCK, EPERM};
+use libc::{EACCES, EADDRINUSE, EEXIST, EINVAL, EMFILE, ENOTDIR, ENOTSOCK, EPERM};
 use rustix::net::SocketType;
 use support::child::{self, Program, descriptors, ordinary_user, whole_process, with_descriptors};
 use support::dir::{self, Dir, beside, chmod, file, mode, put_file};
@@ -252,6 +252,38 @@ fn a_socket_without_its_owners_write_bit_does_not_lock_its_owner_out() {
             assert_creates(&dir, &path);
         }
     });
+}
+
+#[test]
+fn remove_dead_removes_a_dead_socket_and_nothing_else() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let clean = |path: &Path| ServerSocket::builder().lock_timeout(Duration::from_millis(20)).remove_dead(path);
+    assert_eq!(clean(&path).expect("nothing there"), PathState::Absent);
+    put_dead(&path);
+    put_file(&dir.join("s.lock"), b"", 0o1400); // a killed starter's
+    assert_eq!(clean(&path).expect("dead"), PathState::Dead);
+    assert_eq!(dir.names(), [""; 0]);
+
+    let server = ServerSocket::create(&path).expect("create");
+    put_file(&dir.join("file"), b"precious", 0o644);
+    symlink(&path, dir.join("link")).expect("symlink");
+    let _datagrams = UnixDatagram::bind(dir.join("dgram")).expect("bind");
+    put_dead(&dir.join("locked"));
+    put_file(&dir.join("locked.lock"), b"", 0o644);
+    let before = dir.files();
+    let in_the_way = [
+        ("s", ErrorKind::InUse, EADDRINUSE),
+        ("file", ErrorKind::NotASocket, ENOTSOCK),
+        ("link", ErrorKind::NotASocket, ENOTSOCK),
+        ("dgram", ErrorKind::InUse, EADDRINUSE),
+        ("locked", ErrorKind::Locked, EEXIST),
+    ];
+    for (name, kind, errno) in in_the_way {
+        assert_error(&clean(&dir.join(name)).expect_err(name), kind, errno);
+    }
+    assert_eq!(dir.files(), before);
+    assert_serves(&server, &path);
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) struct Locks<Fd> {
 pub(super) enum Purpose {
     /// A server at the path. A live one there ends the wait; the life lock is taken too, if that is the scope.
     Publish,
-    /// The same, by one who holds the life lock already.
+    /// The same, by one who holds the life lock already, or wants none.
     PublishClaim,
     /// To remove our own node. Who lives at the path is no matter.
     Remove,

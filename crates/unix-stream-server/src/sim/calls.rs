@@ -88,6 +88,8 @@ pub(super) enum Note {
     Claims,
     /// close() is called
     Closing,
+    /// clean() has returned: what was dead is gone
+    Cleaned,
     InUse,
     Locked,
     NotASocket,
@@ -99,10 +101,11 @@ pub(super) enum Note {
 }
 
 impl Note {
-    pub(super) const ALL: [Note; 9] = [
+    pub(super) const ALL: [Note; 10] = [
         Note::Owns,
         Note::Claims,
         Note::Closing,
+        Note::Cleaned,
         Note::InUse,
         Note::Locked,
         Note::NotASocket,

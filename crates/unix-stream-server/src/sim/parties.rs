@@ -35,6 +35,8 @@ pub(super) enum Party {
     CreateLongNameClose,
     /// Creates with a mode, an owner and a group, and closes.
     CreateWithRights,
+    /// Removes a dead socket under the lock.
+    Clean,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
@@ -55,7 +57,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 10] = [
+    pub(super) const OURS: [Party; 11] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -66,6 +68,7 @@ impl Party {
         Party::ClaimAbandonLifetime,
         Party::CreateLongNameClose,
         Party::CreateWithRights,
+        Party::Clean,
     ];
     const OTHERS: [Party; 8] = [
         Party::Git,
@@ -158,6 +161,10 @@ impl Party {
                     }
                     Err(error) => note(sim, verdict(error.kind()), ()),
                 }
+            }
+            Party::Clean => {
+                let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
+                note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),
