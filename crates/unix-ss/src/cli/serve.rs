@@ -1,0 +1,108 @@
+//! The command line of `serve`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{any_path, duration, fd_name, mode};
+
+pub(super) const ABOUT: &str = "\
+Creates a server socket at PATH and runs PROG for each client, with the client on its standard input and output.
+
+A socket that a dead server left at PATH is replaced. A live server is never robbed of it: the second one ends with \
+status 3 and says who is there. Anything else at PATH is left alone (status 4).
+
+PROG finds in its environment PROTO=UNIX, UNIXLOCALPATH (PATH, made absolute), and UNIXREMOTEPID, UNIXREMOTEEUID and \
+UNIXREMOTEEGID: who the client is, where the kernel knows.
+
+The first SIGTERM or SIGINT ends the server gracefully: PATH is removed, clients that are queued are still served, and \
+the PROGs are waited for. The second sends SIGTERM to the PROGs.
+
+With --activate, PROG is started once and accepts the clients itself, from descriptor 3: the socket-activation \
+convention of systemd (LISTEN_FDS=1, LISTEN_PID, LISTEN_FDNAMES). Its standard input is /dev/null. Signals are \
+forwarded to it, PATH is removed when it ends, and its exit status is passed on (128+N for signal N).";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  unix-ss serve /run/me/date -- date
+  unix-ss serve --mode 660 --group www-data /run/app/sock -- ./handler --verbose
+  unix-ss serve --max-connections 1 ./one-at-a-time -- ./handler
+  unix-ss serve --activate /run/me/web -- python3 my-server.py
+";
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Start PROG once and give it the listening socket
+    #[arg(long)]
+    pub(crate) activate: bool,
+
+    /// Permission bits of the socket, octal; whoever may write may connect
+    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
+    pub(crate) mode: u32,
+
+    /// Owner of the socket, by name or number
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Option<String>,
+
+    /// Group of the socket, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
+    /// How many clients may wait to be accepted [default: the kernel's most]
+    #[arg(long, value_name = "N")]
+    pub(crate) backlog: Option<u32>,
+
+    /// How long to wait for the path's lock: a whole number and us, ms, s, m or h; 0: try once
+    #[arg(long, value_name = "D", default_value = "5s", value_parser = duration)]
+    pub(crate) lock_timeout: Duration,
+
+    /// Hold a lock only while starting and ending, or as long as the server lives
+    #[arg(long, value_name = "SCOPE", value_enum, default_value_t = Scope::Startup)]
+    pub(crate) lock_scope: Scope,
+
+    /// How many PROGs may run at the same time; further clients wait in the backlog
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "100",
+        conflicts_with = "activate",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub(crate) max_connections: u32,
+
+    /// Once listening, write a newline to this descriptor and close it
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+    pub(crate) ready_fd: Option<i32>,
+
+    /// What LISTEN_FDNAMES calls the socket [default: unix-ss]
+    #[arg(long, value_name = "NAME", requires = "activate", value_parser = fd_name)]
+    pub(crate) fd_name: Option<String>,
+
+    /// Where to serve
+    #[arg(value_parser = any_path())]
+    pub(crate) path: PathBuf,
+
+    /// What to run, after `--`
+    #[arg(last = true, required = true, value_name = "PROG")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Scope {
+    /// PATH.lock, for microseconds at the start and at the end
+    Startup,
+    /// Beside it PATH.owner, held for the server's life
+    Lifetime,
+}
+
+pub(crate) const ACTIVATE_EXEC: &str = "__activate-exec";
+
+#[derive(Debug, Args)]
+pub(crate) struct ActivateExec {
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) fd_name: String,
+    #[arg(last = true, required = true)]
+    pub(crate) program: Vec<OsString>,
+}
