@@ -33,6 +33,7 @@
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
+//! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
@@ -85,6 +86,7 @@ mod server;
 mod sim;
 mod state;
 mod sys;
+mod until_replaced;
 
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
@@ -97,6 +99,7 @@ pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
+pub use until_replaced::UntilReplaced;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
