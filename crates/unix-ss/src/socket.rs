@@ -54,6 +54,7 @@ pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
     if matches!(args.lock_scope, Scope::Lifetime) {
         builder = builder.lock_scope(LockScope::Lifetime);
     }
+    builder = builder.replaceable(args.replaceable || args.replace).take_over(args.replace);
     builder.create(&args.path).map_err(|error| {
         say(&error);
         exit::of_server(&error)
