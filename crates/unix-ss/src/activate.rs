@@ -108,7 +108,7 @@ impl Supervised {
             if watching && look.is_due() && self.ownership.was_stolen() {
                 told = true;
                 let (path, status) = (self.ownership.local_path(), self.ownership.status());
-                lost::report(path, Ok(status), false, "; no new clients will come, until PROG is started anew");
+                lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
             }
             let watching = watching && !told;
             let left = watching.then(|| look.due().saturating_duration_since(Instant::now()));
@@ -127,7 +127,7 @@ impl Supervised {
             // The socket itself is left alone, since PROG may go on accepting from it, and so is a life lock.
             if self.path_status.is_none() {
                 let status = self.ownership.unpublish();
-                self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), false, ""));
+                self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
             }
         }
         // Not reaped yet, so the pid is still PROG's.
@@ -141,7 +141,7 @@ impl Supervised {
             None => {
                 let path = self.ownership.local_path().to_owned();
                 match self.ownership.drain(self.listener) {
-                    Ok(drain) => (lost::report(&path, drain.status(), false, ""), drain.map_while(Result::ok).count()),
+                    Ok(drain) => (lost::report(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
                     Err(error) => (failed(format_args!("{error}")), 0),
                 }
             }

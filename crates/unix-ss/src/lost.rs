@@ -34,19 +34,22 @@ impl Look {
     }
 }
 
+/// The same of a server that may be replaced: another one there is what was allowed.
+pub(crate) fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
+    if status.is_ok_and(|status| status == Status::Replaced) {
+        say(format_args!("replaced at {}{and_now}", path.display()));
+        return exit::DONE;
+    }
+    report(path, status, and_now)
+}
+
 /// What to say of a path that was closed, and the exit status that follows from it.
-///
-/// `replaceable`: another server there is what was allowed.
-pub(crate) fn report(path: &Path, status: Result<Status, &Error>, replaceable: bool, and_now: &str) -> u8 {
+pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
     let path = path.display();
     match status {
         Ok(Status::Gone) => {
             say(format_args!("lost the path {path}: it was deleted or moved away by somebody{and_now}"));
             exit::LOST
-        }
-        Ok(Status::Replaced) if replaceable => {
-            say(format_args!("replaced at {path}{and_now}"));
-            exit::DONE
         }
         Ok(Status::Replaced) => {
             say(format_args!("lost the path {path}: somebody put something else there, which is left alone{and_now}"));

@@ -212,13 +212,8 @@ impl Serving<'_> {
         let path = server.local_path().to_owned();
         match server.drain() {
             Ok(drain) => {
-                let replaceable = self.replaceable;
-                self.status = lost::report(
-                    &path,
-                    drain.status(),
-                    replaceable,
-                    "; serving the clients that are here, then ending",
-                );
+                let report = if self.replaceable { lost::report_replaceable } else { lost::report };
+                self.status = report(&path, drain.status(), "; serving the clients that are here, then ending");
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => {
