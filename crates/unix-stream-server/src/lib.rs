@@ -34,6 +34,8 @@
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
+//! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
@@ -69,11 +71,14 @@ compile_error!("unix-stream-server needs Unix domain sockets in the file system;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
 
+mod activation;
+mod adopted;
 mod builder;
 mod claim;
 mod connect;
 mod drain;
 mod error;
+pub mod notify;
 mod ownership;
 mod peer;
 mod place;
@@ -86,6 +91,8 @@ mod sim;
 mod state;
 mod sys;
 
+pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
+pub use adopted::{AdoptError, AdoptedSocket, adopt};
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
 pub use connect::{connect, connect_timeout};
