@@ -163,7 +163,7 @@ fn foreign(dir: &Dir) -> Vec<(OwnedFd, i32, &'static str)> {
         (File::open(&file).expect("open").into(), ENOTSOCK, "a regular file"),
         (File::open(dir.path()).expect("open").into(), ENOTSOCK, "a directory"),
         (File::open("/dev/null").expect("open").into(), ENOTSOCK, "a device"),
-        (std::io::pipe().expect("pipe").0.into(), ENOTSOCK, "a pipe"),
+        (rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe").0, ENOTSOCK, "a pipe"),
         (node, EBADF, "the file of a socket"),
         (TcpListener::bind("127.0.0.1:0").expect("bind").into(), EAFNOSUPPORT, "an internet socket"),
         (bound(&dir.join("datagram"), SocketType::DGRAM), EPROTOTYPE, "a datagram socket"),
