@@ -33,6 +33,7 @@
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
+//! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
 //! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
 //! | tell a service manager that I am ready, or about to end | [`notify`] |
@@ -90,6 +91,7 @@ mod server;
 mod sim;
 mod state;
 mod sys;
+mod until_replaced;
 
 pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
 pub use adopted::{AdoptError, AdoptedSocket, adopt};
@@ -104,6 +106,7 @@ pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
+pub use until_replaced::UntilReplaced;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

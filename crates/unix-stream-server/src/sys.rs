@@ -80,6 +80,10 @@ pub(crate) trait Sys {
     fn unlink(&self, dir: &Self::Fd, name: &CStr) -> Result<(), Errno>;
     /// `renameat2(dir, from, dir, to, RENAME_NOREPLACE)`
     fn rename(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
+    /// `renameat2(dir, one, dir, other, RENAME_EXCHANGE)`
+    fn exchange(&self, dir: &Self::Fd, one: &CStr, other: &CStr) -> Result<(), Errno>;
+    /// `renameat(dir, from, dir, to)`
+    fn rename_over(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
 
     /// `openat(dir, name, O_PATH|O_NOFOLLOW)`
     fn pin(&self, dir: &Self::Fd, name: &CStr) -> Result<Self::Fd, Errno>;

@@ -69,6 +69,14 @@ impl Sys for Linux {
         sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
     }
 
+    fn exchange(&self, dir: &OwnedFd, one: &CStr, other: &CStr) -> Result<(), Errno> {
+        sysfs::renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE)
+    }
+
+    fn rename_over(&self, dir: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+        sysfs::renameat(dir, from, dir, to)
+    }
+
     fn pin(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         uninterrupted(|| sysfs::openat(dir, name, flags, Mode::empty()))
