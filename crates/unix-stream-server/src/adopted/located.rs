@@ -130,7 +130,8 @@ fn answers_from_here(listener: &UnixListener, pin: &OwnedFd, file: &Stat) -> Res
     let named = bound_place(listener).ok_or(Errno::DESTADDRREQ)?; // no name to compare
     match Linux.stat_at(&named.dir, &named.name) {
         Ok(stat) if stat.id == file.id => {}
-        Ok(_) | Err(Errno::NOENT) => return Ok(false),
+        // It may have been renamed since, as after a take-over: then this proof is not to be had.
+        Ok(_) | Err(Errno::NOENT) => return Err(Errno::STALE),
         Err(errno) => return Err(errno),
     }
     match Linux.connect(pin) {
