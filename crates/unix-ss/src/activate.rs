@@ -122,16 +122,18 @@ impl Supervised {
     }
 
     fn forward(&mut self, signal: Signal) {
-        if [Signal::TERM, Signal::INT].contains(&signal) {
+        let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
+        if ends {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.
             // The socket itself is left alone, since PROG may go on accepting from it, and so is a life lock.
-            if self.path_status.is_none() {
-                let status = self.ownership.unpublish();
-                self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
-            }
+            let status = self.ownership.unpublish();
+            self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
         }
         // Not reaped yet, so the pid is still PROG's.
         let _ = kill_process(Pid::from_child(&self.child), signal);
+        if ends {
+            socket::announce_end();
+        }
     }
 
     /// PROG has ended: the path goes, and what has come of it all.
@@ -140,10 +142,12 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
-                match self.ownership.drain(self.listener) {
+                let drained = match self.ownership.drain(self.listener) {
                     Ok(drain) => (lost::report(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
                     Err(error) => (failed(format_args!("{error}")), 0),
-                }
+                };
+                socket::announce_end();
+                drained
             }
         };
         match left {

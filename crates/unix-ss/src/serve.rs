@@ -221,6 +221,8 @@ impl Serving<'_> {
                 self.status = exit::FAILED;
             }
         }
+        // Last, since a manager that is stuck may keep us waiting.
+        socket::announce_end();
     }
 
     fn may_admit(&self) -> bool {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use unix_stream_server::{LockScope, ServerSocket};
+use unix_stream_server::{LockScope, ServerSocket, notify};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{reason, say};
@@ -29,13 +29,26 @@ impl Ready {
         }
     }
 
-    /// A newline, and the end of the file.
+    /// A newline, and the end of the file; and the service manager is told.
     pub(crate) fn announce(self) {
+        told(notify::ready());
         let Some(fd) = self.0 else { return };
         if let Err(error) = File::from(fd).write_all(b"\n") {
             // The clients matter more than the one who was to be told.
             say(format_args!("cannot write to the descriptor of --ready-fd: {}; serving all the same", reason(&error)));
         }
+    }
+}
+
+/// Tells the service manager, if there is one, that the end has begun.
+pub(crate) fn announce_end() {
+    told(notify::stopping());
+}
+
+/// The clients matter more than the one who was to be told.
+fn told(result: unix_stream_server::Result<bool>) {
+    if let Err(error) = result {
+        say(format_args!("{error}; serving all the same"));
     }
 }
 

@@ -48,6 +48,11 @@ pub enum ErrorKind {
     Forked,
     /// The server's backlog was full for the whole time given (`ETIMEDOUT`).
     TimedOut,
+    /// A descriptor that was handed in is not a listening stream Unix socket: closed (`EBADF`), no socket (`ENOTSOCK`), of
+    /// another family (`EAFNOSUPPORT`) or type (`EPROTOTYPE`), or not listening (`EINVAL`).
+    NotAListener,
+    /// What was handed in by the environment has been taken already, by an earlier call or another library (`EALREADY`).
+    AlreadyTaken,
     /// A system call failed; the errno says how.
     System,
 }

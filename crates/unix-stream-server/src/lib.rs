@@ -35,6 +35,8 @@
 //! | end at once | [`ServerSocket::close`] |
 //! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
+//! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
@@ -70,11 +72,14 @@ compile_error!("unix-stream-server needs Unix domain sockets in the file system;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
 
+mod activation;
+mod adopted;
 mod builder;
 mod claim;
 mod connect;
 mod drain;
 mod error;
+pub mod notify;
 mod ownership;
 mod peer;
 mod place;
@@ -88,6 +93,8 @@ mod state;
 mod sys;
 mod until_replaced;
 
+pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
+pub use adopted::{AdoptError, AdoptedSocket, adopt};
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
 pub use connect::{connect, connect_timeout};

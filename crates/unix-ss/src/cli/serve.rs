@@ -26,7 +26,11 @@ ends with status 0.
 
 With --activate, PROG is started once and accepts the clients itself, from descriptor 3: the socket-activation \
 convention of systemd (LISTEN_FDS=1, LISTEN_PID, LISTEN_FDNAMES). Its standard input is /dev/null. Signals are \
-forwarded to it, PATH is removed when it ends, and its exit status is passed on (128+N for signal N).";
+forwarded to it, PATH is removed when it ends, and its exit status is passed on (128+N for signal N).
+
+A service manager that has set NOTIFY_SOCKET (systemd, Type=notify) is told READY=1 once the socket listens, with \
+--activate before PROG serves, since clients can queue from then on, and STOPPING=1 when the end begins. PROG does not get \
+NOTIFY_SOCKET.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
