@@ -36,6 +36,7 @@
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
+//! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`] |
 //!
@@ -80,9 +81,12 @@ mod place;
 mod probe;
 mod process;
 mod protocol;
+mod queued;
 mod server;
 #[cfg(test)]
 mod sim;
+mod start;
+mod start_lock;
 mod state;
 mod sys;
 
@@ -95,7 +99,10 @@ pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
+pub use queued::{QueuedClient, queued_clients};
 pub use server::{IntoPartsError, ServerSocket};
+pub use start::{StartCommand, connect_or_start};
+pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 
 #[cfg(fuzzing)]

@@ -6,6 +6,7 @@
 
 mod judge;
 mod lock;
+mod start;
 
 use std::ffi::CStr;
 use std::time::Duration;

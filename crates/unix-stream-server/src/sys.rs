@@ -7,6 +7,8 @@ pub(crate) mod diag;
 pub(crate) mod fork_mark;
 pub(crate) mod linux;
 pub(crate) mod peercred;
+pub(crate) mod queue;
+pub(crate) mod spawn;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
