@@ -378,9 +378,13 @@ unsafe fn tell(channel: c_int, what: i32, number: i32) {
 ///
 /// Only in a cloned child.
 unsafe fn default_signals() {
-    for signal in 1..=64 {
-        // SAFETY: it sets no handler. Those that cannot be set (SIGKILL, the C library's own) say so and are passed over.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // A `struct sigaction` of the kernel, whatever its layout: SIG_DFL is zero, and so is everything else.
+    let default = [0_u64; 8];
+    let size: c_long = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 }; // of a set of signals
+    for signal in 1..=64 as c_long {
+        // SAFETY: it sets no handler, and reads less than the array. By the bare call, since the C library would keep the
+        // signals of its own from us, whose being ignored is inherited too. SIGKILL and SIGSTOP say that they cannot be set.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<u64>(), size) };
     }
 }
 

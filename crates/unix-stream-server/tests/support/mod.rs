@@ -5,6 +5,7 @@ pub mod child;
 pub mod dir;
 pub mod fork;
 pub mod sockets;
+pub mod start;
 pub mod unshared;
 pub mod wait;
 
