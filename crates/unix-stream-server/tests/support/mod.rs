@@ -42,6 +42,12 @@ pub fn not_tried(what: &str) {
     let _ = writeln!(std::io::stderr(), "NOT TRIED: {what}");
 }
 
+/// Tells what was done, where the harness would swallow it.
+pub fn tell(what: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 /// An error is just this, and its message says the path and is one line for people.
 #[track_caller]
 pub fn assert_error(error: &Error, kind: ErrorKind, errno: i32) {
