@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use unix_stream_server::{LockScope, ServerSocket};
+use unix_stream_server::{Builder, LockScope, ServerSocket};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{reason, say};
@@ -41,6 +41,14 @@ impl Ready {
 
 /// Creates the socket, or says why not and with which status to end.
 pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
+    builder(args)?.create(&args.path).map_err(|error| {
+        say(&error);
+        exit::of_server(&error)
+    })
+}
+
+/// The socket that the options ask for.
+pub(crate) fn builder(args: &Serve) -> Result<Builder, u8> {
     let mut builder = ServerSocket::builder().mode(args.mode).lock_timeout(args.lock_timeout);
     if let Some(clients) = args.backlog {
         builder = builder.backlog(clients);
@@ -54,10 +62,7 @@ pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
     if matches!(args.lock_scope, Scope::Lifetime) {
         builder = builder.lock_scope(LockScope::Lifetime);
     }
-    builder.create(&args.path).map_err(|error| {
-        say(&error);
-        exit::of_server(&error)
-    })
+    Ok(builder)
 }
 
 fn no_such(option: &str, why: &str) -> u8 {

@@ -320,9 +320,8 @@ fn a_server_gets_a_session_the_socket_and_nothing_else_of_ours() {
         let mut home = Household::new(&test);
         // Descriptors that exec would pass on, low and high.
         let (pipe, _end) = rustix::pipe::pipe().expect("pipe");
-        let _high = rustix::io::fcntl_dupfd_cloexec(&pipe, 200).map(|fd| {
-            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty()).expect("fcntl");
-            fd
+        let _high = rustix::io::fcntl_dupfd_cloexec(&pipe, 200).inspect(|fd| {
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).expect("fcntl");
         });
         let command = home.server("describe").env("GIVEN", "yes").env("NOTIFY_SOCKET", "/n").fd_name("web");
         let pid = answer(connect_or_start(home.path(), &command).expect("a server"));

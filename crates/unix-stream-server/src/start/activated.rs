@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::job::{Activation, job};
-use super::{START, StartCommand, Stdio, failed, is_over, not_in_time, wait};
+use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, not_in_time, wait};
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::queue;
 use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
-use crate::{Builder, ServerSocket};
+use crate::{Builder, ServerSocket, StartLock};
 
 /// How long the path's lock is waited for, at most.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,11 +23,26 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
     // What can be wrong with the command is found out before anything is created.
     let stdio = Stdio::open(path, command)?;
     job(path, command, Some(&Activation { owned: None }))?;
+    // The path's lock would do to make one starter of many. But those who do not get it look who has the path, by
+    // connecting, and a server that has just been started would see a crowd of clients without a word. So, while the
+    // socket is made, there is the start lock as well, for which nobody looks.
+    let lock = match StartLock::try_take_if_free(path)? {
+        Ok(lock) => lock,
+        Err(busy) => return Ok(Err(busy)),
+    };
+    // Between our look and the lock somebody may have made it.
+    match connect_if_alive(path, Some(Instant::now())) {
+        Ok(None) => {}
+        Ok(Some(stream)) => return Ok(Ok(stream)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    }
     let server = match socket(command, deadline).create(path) {
         Ok(server) => server,
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),
         Err(error) => return Err(error),
     };
+    drop(lock);
     // From here on every return either closes the server or leaves the path to the program. No lock is held.
     // First in the queue, before there is a server that could come and go without us.
     let client = match connect_now(path) {

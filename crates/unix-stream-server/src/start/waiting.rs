@@ -23,8 +23,11 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
         Err(busy) => return Ok(Err(busy)),
     };
     // Between our look and the lock somebody may have started one, and given the lock back.
-    if let Some(stream) = connect_if_alive(path, deadline)? {
-        return Ok(Ok(stream));
+    match connect_if_alive(path, Some(Instant::now())) {
+        Ok(None) => {}
+        Ok(Some(stream)) => return Ok(Ok(stream)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)), // full: to wait without the lock
+        Err(error) => return Err(error),
     }
     match ServerSocket::builder().remove_dead(path) {
         Ok(_) => {}
