@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use unix_stream_server::{LockScope, ServerSocket, notify};
+use unix_stream_server::{Builder, LockScope, ServerSocket, notify};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{reason, say};
@@ -54,6 +54,14 @@ fn told(result: unix_stream_server::Result<bool>) {
 
 /// Creates the socket, or says why not and with which status to end.
 pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
+    builder(args)?.create(&args.path).map_err(|error| {
+        say(&error);
+        exit::of_server(&error)
+    })
+}
+
+/// The socket that the options ask for.
+pub(crate) fn builder(args: &Serve) -> Result<Builder, u8> {
     let mut builder = ServerSocket::builder().mode(args.mode).lock_timeout(args.lock_timeout);
     if let Some(clients) = args.backlog {
         builder = builder.backlog(clients);
@@ -67,11 +75,7 @@ pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
     if matches!(args.lock_scope, Scope::Lifetime) {
         builder = builder.lock_scope(LockScope::Lifetime);
     }
-    builder = builder.replaceable(args.replaceable || args.replace).take_over(args.replace);
-    builder.create(&args.path).map_err(|error| {
-        say(&error);
-        exit::of_server(&error)
-    })
+    Ok(builder.replaceable(args.replaceable || args.replace).take_over(args.replace))
 }
 
 fn no_such(option: &str, why: &str) -> u8 {
