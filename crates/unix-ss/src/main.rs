@@ -12,6 +12,7 @@ mod ensure;
 mod errno;
 mod exit;
 mod fenced;
+mod leaving;
 mod lost;
 mod message;
 mod program;

@@ -212,8 +212,11 @@ impl Serving<'_> {
         let path = server.local_path().to_owned();
         match server.drain() {
             Ok(drain) => {
-                let report = if self.replaceable { lost::report_replaceable } else { lost::report };
-                self.status = report(&path, drain.status(), "; serving the clients that are here, then ending");
+                self.status = lost::reporter(self.replaceable)(
+                    &path,
+                    drain.status(),
+                    "; serving the clients that are here, then ending",
+                );
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => {
