@@ -295,11 +295,19 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
+                let mut replaced = false;
                 let drained = match self.ownership.drain(self.listener) {
-                    Ok(drain) => ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
+                    Ok(drain) => {
+                        replaced = lost::is_replaced(self.replaceable, drain.status());
+                        ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count())
+                    }
                     Err(error) => (failed(format_args!("{error}")), 0),
                 };
-                socket::announce_end();
+                if replaced {
+                    socket::announce_successor(&path)
+                } else {
+                    socket::announce_end()
+                }
                 drained
             }
         };

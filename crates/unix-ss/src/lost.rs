@@ -41,11 +41,16 @@ pub(crate) fn reporter(replaceable: bool) -> Report {
 
 /// Another server there is what was allowed.
 fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
-    if status.is_ok_and(|status| status == Status::Replaced) {
+    if is_replaced(true, status) {
         say(format_args!("replaced at {}{and_now}", path.display()));
         return exit::DONE;
     }
     report(path, status, and_now)
+}
+
+/// Has a server that may be replaced been so?
+pub(crate) fn is_replaced(replaceable: bool, status: Result<Status, &Error>) -> bool {
+    replaceable && status.is_ok_and(|status| status == Status::Replaced)
 }
 
 pub(crate) type Report = fn(&Path, Result<Status, &Error>, &str) -> u8;
