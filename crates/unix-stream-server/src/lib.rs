@@ -31,12 +31,14 @@
 //! | choose mode, owner, backlog, timeouts | [`ServerSocket::builder`] |
 //! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
+//! | be told at once when it does not any more | [`ServerSocket::watch`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
+//! | be told when that changes | [`PathWatch`] |
 //! | know who my client is | [`peer_credentials`] |
 //!
 //! # Hazards
@@ -85,6 +87,7 @@ mod server;
 mod sim;
 mod state;
 mod sys;
+mod watch;
 
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
@@ -97,6 +100,7 @@ pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
+pub use watch::{PathEvent, PathReport, PathWatch, Watch};
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

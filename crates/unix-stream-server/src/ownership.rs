@@ -13,7 +13,8 @@ use crate::process::Process;
 use crate::protocol::{Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
-use crate::{Drain, Status};
+use crate::watch::WATCH;
+use crate::{Drain, Status, Watch};
 
 pub(crate) const CLOSE: &str = "close the server socket at";
 
@@ -60,6 +61,15 @@ impl Ownership {
     #[must_use]
     pub fn was_stolen(&self) -> bool {
         self.status().is_stolen()
+    }
+
+    /// Being told at once when the path is lost, or back: see [`Watch`].
+    ///
+    /// # Errors
+    ///
+    /// [`System`](ErrorKind::System): no descriptors for it (`EMFILE`; it takes five).
+    pub fn watch(&self) -> Result<Watch> {
+        Watch::new(&self.place, self.id, self.new_pin(WATCH)?)
     }
 
     /// The path, absolute where the working directory was known.
@@ -144,16 +154,24 @@ impl Ownership {
 
     /// Pins the inode, so that the listener may leave.
     pub(crate) fn pin(&mut self) -> Result<()> {
-        const PIN: &str = "part the listener from the path";
-        let pin = Linux
-            .pin(&self.place.dir, &self.place.name)
-            .map_err(|errno| Error::system(PIN, &self.place.shown, "open", errno))?;
+        if self.pin.is_none() {
+            self.pin = Some(self.new_pin("part the listener from the path")?);
+        }
+        Ok(())
+    }
+
+    /// One more pin of the inode, by the name as long as that is ours.
+    fn new_pin(&self, operation: &'static str) -> Result<OwnedFd> {
+        let failed = |call| move |errno| Error::system(operation, &self.place.shown, call, errno);
+        if let Some(pin) = &self.pin {
+            return rustix::io::fcntl_dupfd_cloexec(pin, 3).map_err(failed("fcntl"));
+        }
+        let pin = Linux.pin(&self.place.dir, &self.place.name).map_err(failed("open"))?;
         if Linux.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
             let why = "the path no longer leads to this socket";
-            return Err(Error::new(ErrorKind::Moved, PIN, &self.place.shown, Errno::STALE, why));
+            return Err(Error::new(ErrorKind::Moved, operation, &self.place.shown, Errno::STALE, why));
         }
-        self.pin = Some(pin);
-        Ok(())
+        Ok(pin)
     }
 
     fn check_process(&self) -> Result<()> {

@@ -306,12 +306,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Does the name lead to the file `id`, which the caller keeps alive? One stat.
     pub(crate) fn status(&self, id: FileId) -> Status {
-        match self.sys.stat_at(&self.place.dir, &self.place.name) {
-            Ok(now) if now.id == id => Status::Ours,
-            Ok(_) => Status::Replaced,
-            Err(Errno::NOENT) => Status::Gone,
-            Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
-        }
+        status_of(self.sys, &self.place.dir, &self.place.name, id)
     }
 
     /// The end of a server that drops who is still queued. Says what stood at the name just before.
@@ -422,5 +417,15 @@ impl<S: Sys> Protocol<'_, S> {
 
     fn failed(&self, call: &str, errno: Errno) -> Error {
         Error::system(self.operation, &self.place.shown, call, errno)
+    }
+}
+
+/// Does a name in a directory lead to the file `id`, which the caller keeps alive?
+pub(crate) fn status_of<S: Sys>(sys: &S, dir: &S::Fd, name: &CStr, id: FileId) -> Status {
+    match sys.stat_at(dir, name) {
+        Ok(now) if now.id == id => Status::Ours,
+        Ok(_) => Status::Replaced,
+        Err(Errno::NOENT) => Status::Gone,
+        Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
     }
 }

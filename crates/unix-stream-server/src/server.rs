@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::ownership::Ownership;
 use crate::place::Place;
 use crate::protocol::{Options, Published};
-use crate::{Builder, Drain, Status};
+use crate::{Builder, Drain, Status, Watch};
 
 /// A listening Unix stream socket that owns its path.
 ///
@@ -90,6 +90,17 @@ impl ServerSocket {
     #[must_use]
     pub fn was_stolen(&self) -> bool {
         self.ownership.was_stolen()
+    }
+
+    /// Being told at once when the path is lost, or back: see [`Watch`].
+    ///
+    /// # Errors
+    ///
+    /// [`System`](crate::ErrorKind::System): no descriptors for it (`EMFILE`; it takes five); `ENOENT` if the path has been
+    /// lost already, or [`Moved`](crate::ErrorKind::Moved), `ESTALE`, if it leads to something else: [`status`](Self::status)
+    /// tells which, and the socket's file cannot be found any more to be watched.
+    pub fn watch(&self) -> Result<Watch> {
+        self.ownership.watch()
     }
 
     /// The path, absolute where the working directory was known.
