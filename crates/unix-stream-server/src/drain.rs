@@ -79,7 +79,7 @@ impl fmt::Debug for Drain {
     }
 }
 
-fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
     uninterrupted(|| match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
         Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
         result => result,

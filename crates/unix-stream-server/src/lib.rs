@@ -32,6 +32,7 @@
 //! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
 //! | be told at once when it does not any more | [`ServerSocket::watch`] |
+//! | put a new socket where a cleaner has deleted mine | [`ServerSocket::heal`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
@@ -76,6 +77,7 @@ mod claim;
 mod connect;
 mod drain;
 mod error;
+mod heal;
 mod ownership;
 mod peer;
 mod place;
@@ -94,6 +96,7 @@ pub use claim::Claim;
 pub use connect::{connect, connect_timeout};
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
+pub use heal::OldQueue;
 pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};

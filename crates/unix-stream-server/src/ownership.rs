@@ -8,9 +8,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::heal::{HEAL, succeed};
 use crate::place::Place;
 use crate::process::Process;
-use crate::protocol::{Lock, Options, Protocol, Retired};
+use crate::protocol::{Healed, Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
 use crate::watch::WATCH;
@@ -128,6 +129,35 @@ impl Ownership {
             let _ = listener.set_nonblocking(true);
         }
         Ok(Drain::new(listener, self, status))
+    }
+
+    /// Puts a new socket at the path if that has been deleted, as [`ServerSocket::heal`](crate::ServerSocket::heal) does,
+    /// and owns it from then on: `None` if the path still leads to `listener`, the one that came with this ownership.
+    ///
+    /// What is given is the new listener, for the runtime to accept from. The old one lets nobody in any more: accept from
+    /// it until that fails (`EINVAL`, or `EAGAIN` if it does not block), and close it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ServerSocket::heal`](crate::ServerSocket::heal); and [`Invalid`](ErrorKind::Invalid) after
+    /// [`unpublish`](Self::unpublish).
+    pub fn heal(&mut self, listener: impl AsFd) -> Result<Option<UnixListener>> {
+        self.process.check(HEAL, &self.place.shown)?;
+        if !self.armed {
+            let why = "the path was given up; create a new server";
+            return Err(Error::new(ErrorKind::Invalid, HEAL, &self.place.shown, Errno::INVAL, why));
+        }
+        // The protocol wants to have descriptors, not to borrow them.
+        let old = rustix::io::fcntl_dupfd_cloexec(&listener, 3)
+            .map_err(|errno| Error::system(HEAL, &self.place.shown, "fcntl", errno))?;
+        let mut life = self.life.take();
+        let protocol = Protocol { sys: &Linux, place: &self.place, options: &self.options, operation: HEAL };
+        let healed = protocol.heal(&old, self.id, &mut life);
+        self.life = life;
+        let Some(Healed { socket, id, pin, is_shut }) = healed? else { return Ok(None) };
+        self.id = id;
+        self.pin = Some(pin);
+        Ok(Some(succeed(socket, &old, is_shut)))
     }
 
     /// Makes this process the one that removes the path, after a fork whose parent ends and leaves the server to the

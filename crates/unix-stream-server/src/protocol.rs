@@ -4,6 +4,7 @@
 //! below have the numbers of DESIGN.md. It is written over the seam [`Sys`], so that the code that ships is also the
 //! code that runs on the simulated kernel under every schedule and every crash (`crate::sim`).
 
+mod heal;
 mod judge;
 mod lock;
 
@@ -17,6 +18,7 @@ use crate::place::{Place, Route};
 use crate::sys::{FileId, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status};
 
+pub(crate) use heal::Healed;
 use judge::Verdict;
 pub(crate) use judge::{Proof, judge_pin};
 pub(crate) use lock::{Lock, is_mark};

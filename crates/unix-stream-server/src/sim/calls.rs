@@ -72,6 +72,8 @@ pub(super) enum Call {
     Usurp(FdNumber),
     /// Not a system call of its own: a file renamed over the path
     PutFile,
+    /// Not a system call of its own: a cleaner deletes this name of ours
+    Vanish(Name),
     Close(FdNumber),
     Pause,
     /// Not a system call: the party says where it stands, and all that it remembers from here on
@@ -90,6 +92,10 @@ pub(super) enum Note {
     Closing,
     /// clean() has returned: what was dead is gone
     Cleaned,
+    /// heal() has returned a new server: from here on the name must lead to that
+    Healed,
+    /// heal() has found another server's dead socket
+    Moved,
     InUse,
     Locked,
     NotASocket,
@@ -101,11 +107,13 @@ pub(super) enum Note {
 }
 
 impl Note {
-    pub(super) const ALL: [Note; 10] = [
+    pub(super) const ALL: [Note; 12] = [
         Note::Owns,
         Note::Claims,
         Note::Closing,
         Note::Cleaned,
+        Note::Healed,
+        Note::Moved,
         Note::InUse,
         Note::Locked,
         Note::NotASocket,

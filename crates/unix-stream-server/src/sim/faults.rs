@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::calls::{Name, Note};
 use super::inode::Origin;
-use super::kernel::{Ino, Kernel, Pid};
+use super::kernel::{Ino, Kernel, Pid, maker};
 use super::process::Class;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +88,9 @@ impl Kernel {
                 let owner = |socket: &Option<super::sockets::Socket>| {
                     socket.is_some_and(|socket| socket.inode == Some(number) && !socket.shut)
                 };
-                if let Some(robbed) = self.sockets.iter().position(owner).filter(|&robbed| robbed as Pid != party) {
-                    self.fail(Fault::Theft { party, robbed: robbed as Pid });
+                let robbed = self.sockets.iter().position(owner).map(|socket| maker(socket as Pid));
+                if let Some(robbed) = robbed.filter(|&robbed| robbed != party) {
+                    self.fail(Fault::Theft { party, robbed });
                 }
             }
             Name::Lock | Name::Life => {
@@ -115,13 +116,14 @@ impl Kernel {
 
     pub(super) fn judge_note(&mut self, party: Pid, note: Note) {
         let strangers = self.processes.iter().any(|process| process.class == Class::Stranger);
-        if note == Note::Owns && !strangers && !self.is_shut(party) && !self.is_live_at_name(party) {
+        let owns = matches!(note, Note::Owns | Note::Healed) && !strangers;
+        if owns && !self.is_shut(party) && !self.is_live_at_name(party) {
             self.fail(Fault::NotAtName { party });
         }
     }
 
-    /// Somebody to whom the server gave a copy has shut its socket.
+    /// Somebody to whom the server gave a copy has shut its socket, the newer one if there are two.
     fn is_shut(&self, party: Pid) -> bool {
-        self.sockets[usize::from(party)].is_some_and(|socket| socket.shut)
+        self.sockets_of(party).last().is_some_and(|socket| socket.shut)
     }
 }

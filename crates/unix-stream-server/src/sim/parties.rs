@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::calls::{Call, Note};
 use super::process::Class;
 use super::rejected::Rejected;
-use super::{Fd, Sim, others};
+use super::{Fd, Sim, heals, others};
 use crate::error::{ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::protocol::{Options, Protocol, Published};
@@ -37,6 +37,10 @@ pub(super) enum Party {
     CreateWithRights,
     /// Removes a dead socket under the lock.
     Clean,
+    /// Creates, loses its path to a cleaner, puts a new socket there, and serves on.
+    Heal,
+    /// The same with the life lock, whose file is deleted too; then drains and ends.
+    HealLifetime,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
@@ -57,7 +61,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 11] = [
+    pub(super) const OURS: [Party; 12] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -69,8 +73,10 @@ impl Party {
         Party::CreateLongNameClose,
         Party::CreateWithRights,
         Party::Clean,
+        Party::Heal,
     ];
-    const OTHERS: [Party; 8] = [
+    const OTHERS: [Party; 9] = [
+        Party::HealLifetime,
         Party::Git,
         Party::GitFree,
         Party::Client,
@@ -108,12 +114,19 @@ impl Party {
     pub(super) fn is_graceful(self) -> bool {
         matches!(
             self,
-            Party::CreateDrain | Party::ClaimDrain | Party::ClaimDrainLifetime | Party::Create | Party::ClaimAbandon
+            Party::CreateDrain
+                | Party::ClaimDrain
+                | Party::ClaimDrainLifetime
+                | Party::Create
+                | Party::ClaimAbandon
+                | Party::Heal
+                | Party::HealLifetime
+                | Party::Rejected(Rejected::HealsAndForgets)
         )
     }
 
     pub(super) fn has_life_lock(self) -> bool {
-        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime)
+        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::HealLifetime)
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -165,6 +178,11 @@ impl Party {
             Party::Clean => {
                 let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
+            }
+            Party::Heal | Party::HealLifetime => {
+                if let Some(server) = create(sim, self) {
+                    heals::play(sim, self, server);
+                }
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),
@@ -239,7 +257,7 @@ fn end_of_create(sim: &Sim, created: Result<Published<Fd>>) -> Option<Published<
 }
 
 /// As `Drain` does it.
-fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
+pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
     note(sim, Note::Closing, (&socket, id, &life));
     with_protocol(sim, party, |protocol| {
         let _ = protocol.retire(&socket, id);

@@ -33,10 +33,14 @@ pub(super) enum Rejected {
     ClearsBeforeLock,
     /// The close only shuts the listener: who is blocked in connect() stays there while a copy is open.
     ShutsOnly,
+    /// The path is gone, so a new socket is renamed to it, without the lock and over whoever came between.
+    HealsByRename,
+    /// A heal that closes the old socket with whoever is in its queue.
+    HealsAndForgets,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Rejected; 10] = [
+    pub(super) const ALL: [Rejected; 12] = [
         Rejected::AnyErrorIsDeath,
         Rejected::UnlinksFlockFile,
         Rejected::NoSecondLook,
@@ -47,6 +51,8 @@ impl Rejected {
         Rejected::LooksAfterClosing,
         Rejected::ClearsBeforeLock,
         Rejected::ShutsOnly,
+        Rejected::HealsByRename,
+        Rejected::HealsAndForgets,
     ];
 
     pub(super) fn stays(self) -> bool {
@@ -65,6 +71,8 @@ impl Rejected {
             Rejected::LooksAfterClosing => looks_after_closing(sim),
             Rejected::ClearsBeforeLock => clears_before_lock(sim),
             Rejected::ShutsOnly => shuts_only(sim),
+            Rejected::HealsByRename => heals_by_rename(sim),
+            Rejected::HealsAndForgets => heals_and_forgets(sim),
         }
     }
 }
@@ -215,4 +223,30 @@ fn shuts_only(sim: &Sim) {
     let _ = sim.shut(&socket);
     while sim.call(Call::Accept(socket.number())).is_ok() {}
     drop(socket);
+}
+
+/// Our create, whose path is then deleted.
+fn cleaned(sim: &Sim) -> Option<Published<Fd>> {
+    let server = create(sim, Party::Create)?;
+    let _ = sim.call(Call::Vanish(Name::Socket));
+    Some(server)
+}
+
+fn heals_by_rename(sim: &Sim) {
+    let Some(old) = cleaned(sim) else { return };
+    if sim.stat_at(&sim.directory(), c"s").is_err() {
+        let Ok(new) = sim.socket() else { return };
+        let _ = sim.call(Call::Usurp(new.number()));
+        sim.stay();
+    }
+    drop(old);
+}
+
+fn heals_and_forgets(sim: &Sim) {
+    let Some(Published { socket, id, mut life }) = cleaned(sim) else { return };
+    let healed = with_protocol(sim, Party::Create, |protocol| protocol.heal(&socket, id, &mut life));
+    drop(socket);
+    if healed.is_ok() {
+        sim.stay();
+    }
 }

@@ -55,9 +55,15 @@ impl Socket {
 impl Kernel {
     pub(super) fn new_socket(&mut self, party: Pid) -> Reply {
         let socket = Socket { inode: None, listening: false, shut: false, backlog: 0, queue: [None; QUEUE] };
-        assert!(self.sockets[usize::from(party)].is_none(), "a party has one socket at a time");
-        self.sockets[usize::from(party)] = Some(socket);
-        self.open(party, Object::Socket(party))
+        let second = party + PROCESSES as Pid;
+        let free = [party, second].into_iter().find(|&it| self.sockets[usize::from(it)].is_none());
+        let number = free.expect("a party has two sockets at a time at the most");
+        self.sockets[usize::from(number)] = Some(socket);
+        self.open(party, Object::Socket(number))
+    }
+
+    pub(super) fn sockets_of(&self, party: Pid) -> impl Iterator<Item = &Socket> {
+        [party, party + PROCESSES as Pid].into_iter().filter_map(|number| self.sockets[usize::from(number)].as_ref())
     }
 
     pub(super) fn socket(&mut self, party: Pid, fd: FdNumber) -> Result<&mut Socket, Errno> {
@@ -67,8 +73,7 @@ impl Kernel {
 
     pub(super) fn is_live_at_name(&self, party: Pid) -> bool {
         let name = self.ino(Name::Socket);
-        name.is_some()
-            && self.sockets[usize::from(party)].is_some_and(|socket| socket.inode == name && socket.is_live())
+        name.is_some() && self.sockets_of(party).any(|socket| socket.inode == name && socket.is_live())
     }
 
     /// The socket that listens behind a file.

@@ -74,3 +74,13 @@ fn p7_shutdown_alone_leaves_clients_asleep_while_a_copy_is_open() {
     let others = [Party::KeepsCopy, Party::Client, Party::Client, Party::Client];
     is_caught(Rejected::ShutsOnly, &others, "nothing", NONE, "P7", 29);
 }
+
+#[test]
+fn p2_healing_by_a_rename_without_the_lock_robs_whoever_came_between() {
+    is_caught(Rejected::HealsByRename, &[Party::Create], "nothing", NONE, "P2", 23);
+}
+
+#[test]
+fn p7_healing_without_the_old_queue_resets_who_is_in_it() {
+    is_caught(Rejected::HealsAndForgets, &[Party::Client], "nothing", NONE, "P7", 36);
+}
