@@ -5,6 +5,7 @@ mod race;
 mod serve;
 mod status;
 mod values;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -12,6 +13,7 @@ pub(crate) use connect::Connect;
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, Scope, Serve};
 pub(crate) use status::Status;
+pub(crate) use watch::Watch;
 
 const EXIT_STATUSES: &str = "\
 Exit statuses:
@@ -30,6 +32,7 @@ Examples:
   unix-ss serve --activate /run/me/web -- my-server     one server, given the socket
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss status /run/me/*                              who has which path?
+  unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss race                                          why not just unlink and bind?
 ";
 
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = status::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", status::EXAMPLES))]
     Status(Status),
+    /// Print each change of owner or state at PATH as it happens
+    #[command(long_about = watch::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", watch::EXAMPLES))]
+    Watch(Watch),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),

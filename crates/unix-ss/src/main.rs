@@ -19,6 +19,7 @@ mod socket;
 mod status;
 mod transfer;
 mod users;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
