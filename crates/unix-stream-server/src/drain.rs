@@ -42,6 +42,11 @@ impl Drain {
         self.status.as_ref().copied()
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn into_status(mut self) -> Result<Status> {
+        std::mem::replace(&mut self.status, Ok(Status::Gone))
+    }
+
     /// The path that was served.
     #[must_use]
     pub fn local_path(&self) -> &std::path::Path {

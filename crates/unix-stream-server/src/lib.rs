@@ -59,6 +59,7 @@
 //! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
 //! served.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
@@ -69,11 +70,17 @@ compile_error!("unix-stream-server needs Unix domain sockets in the file system;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
 
+#[cfg(feature = "axum0_8")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum0_8")))]
+pub mod axum0_8;
 mod builder;
 mod claim;
 mod connect;
 mod drain;
 mod error;
+#[cfg(feature = "mio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mio1")))]
+pub mod mio1;
 mod ownership;
 mod peer;
 mod place;
@@ -85,6 +92,9 @@ mod server;
 mod sim;
 mod state;
 mod sys;
+#[cfg(feature = "tokio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio1")))]
+pub mod tokio1;
 
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;

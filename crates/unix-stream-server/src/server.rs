@@ -92,6 +92,15 @@ impl ServerSocket {
         self.ownership.was_stolen()
     }
 
+    /// The address that the kernel knows it by. For a long path that is not the path: see the crate's hazards.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2): none in practice.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
     /// The path, absolute where the working directory was known.
     #[must_use]
     pub fn local_path(&self) -> &Path {
