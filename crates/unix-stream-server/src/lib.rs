@@ -33,11 +33,23 @@
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
-//! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | give the listener to a runtime | [`ServerSocket::into_parts`]; the features below |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`] |
+//!
+//! # Features
+//!
+//! None is on by default, and without them the crate needs rustix and libc alone.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `tokio1` | `into_tokio`, the module `tokio1`: server, clients and drain as futures and streams |
+//! | `axum0_8` | the module `axum0_8`: a listener for `axum::serve` that loses no client at the end |
+//! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
+//!
+//! Runtimes that take any descriptor (smol's async-io) need none.
 //!
 //! # Hazards
 //!
