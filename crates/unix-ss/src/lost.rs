@@ -34,6 +34,15 @@ impl Look {
     }
 }
 
+/// The same of a server that may be replaced: another one there is what was allowed.
+pub(crate) fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
+    if status.is_ok_and(|status| status == Status::Replaced) {
+        say(format_args!("replaced at {}{and_now}", path.display()));
+        return exit::DONE;
+    }
+    report(path, status, and_now)
+}
+
 /// What to say of a path that was closed, and the exit status that follows from it.
 pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
     let path = path.display();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use unix_stream_server::{LockScope, ServerSocket};
+use unix_stream_server::{Builder, LockScope, ServerSocket, notify};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{reason, say};
@@ -29,8 +29,9 @@ impl Ready {
         }
     }
 
-    /// A newline, and the end of the file.
+    /// A newline, and the end of the file; and the service manager is told.
     pub(crate) fn announce(self) {
+        told(notify::ready());
         let Some(fd) = self.0 else { return };
         if let Err(error) = File::from(fd).write_all(b"\n") {
             // The clients matter more than the one who was to be told.
@@ -39,8 +40,28 @@ impl Ready {
     }
 }
 
+/// Tells the service manager, if there is one, that the end has begun.
+pub(crate) fn announce_end() {
+    told(notify::stopping());
+}
+
+/// The clients matter more than the one who was to be told.
+fn told(result: unix_stream_server::Result<bool>) {
+    if let Err(error) = result {
+        say(format_args!("{error}; serving all the same"));
+    }
+}
+
 /// Creates the socket, or says why not and with which status to end.
 pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
+    builder(args)?.create(&args.path).map_err(|error| {
+        say(&error);
+        exit::of_server(&error)
+    })
+}
+
+/// The socket that the options ask for.
+pub(crate) fn builder(args: &Serve) -> Result<Builder, u8> {
     let mut builder = ServerSocket::builder().mode(args.mode).lock_timeout(args.lock_timeout);
     if let Some(clients) = args.backlog {
         builder = builder.backlog(clients);
@@ -54,10 +75,7 @@ pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
     if matches!(args.lock_scope, Scope::Lifetime) {
         builder = builder.lock_scope(LockScope::Lifetime);
     }
-    builder.create(&args.path).map_err(|error| {
-        say(&error);
-        exit::of_server(&error)
-    })
+    Ok(builder.replaceable(args.replaceable || args.replace).take_over(args.replace))
 }
 
 fn no_such(option: &str, why: &str) -> u8 {
