@@ -1,8 +1,9 @@
-//! An HTTP API on axum that ends without losing a client, and tells each who it is.
+//! An HTTP API on axum that is replaced by its next version, or ends, without losing a client, and tells each who it is.
 //!
 //! ```text
 //! cargo run --example axum_api --features axum0_8 /tmp/api.sock
-//! curl --unix-socket /tmp/api.sock http://localhost/        # in another terminal
+//! while curl -sS --unix-socket /tmp/api.sock http://localhost/; do :; done     # in another terminal
+//! cargo run --example axum_api --features axum0_8 /tmp/api.sock                # in a third: the first one ends
 //! ```
 
 use std::error::Error;
@@ -34,7 +35,9 @@ fn main() -> ExitCode {
 pub(crate) async fn serve(path: &Path) -> Result<(), Box<dyn Error>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let clients = ServerSocket::create(path)?.into_tokio()?.clients_until(async move {
+    let server = ServerSocket::builder().replaceable(true).take_over(true).create(path)?.into_tokio()?;
+    // Until a signal, or a successor.
+    let clients = server.clients_until(async move {
         tokio::select! {
             _ = terminated.recv() => {}
             _ = interrupted.recv() => {}

@@ -30,6 +30,8 @@
 //!
 //! A client that has connected and says nothing is waited for, but not for ever: see [`Listener::silence`].
 //!
+//! A life lock ([`LockScope::Lifetime`](crate::LockScope::Lifetime)) is held until the last connection has been served.
+//!
 //! What HTTP leaves open stays so: an idle kept-alive connection is closed at the end, and if a client sends its next
 //! request at that very moment it has to send it again on a new connection.
 
@@ -117,7 +119,7 @@ impl axum::serve::Listener for Listener {
         loop {
             match self.clients.next().await {
                 Some(Ok(client)) => match client.peer_addr() {
-                    Ok(address) => return (self.silent.watch(client), address),
+                    Ok(address) => return (self.silent.watch(client).keeping(self.clients.life()), address),
                     Err(error) => (self.report)(&error), // it has gone already
                 },
                 Some(Err(error)) => (self.report)(&error),

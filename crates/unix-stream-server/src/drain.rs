@@ -57,7 +57,7 @@ impl Drain {
     }
 
     #[cfg(feature = "tokio1")]
-    pub(crate) fn into_status(mut self) -> Result<Status> {
+    pub(crate) fn take_status(&mut self) -> Result<Status> {
         std::mem::replace(&mut self.status, Ok(Status::Gone))
     }
 

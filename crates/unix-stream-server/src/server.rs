@@ -48,6 +48,11 @@ impl ServerSocket {
         (self.ownership, self.listener)
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.ownership.is_replaceable()
+    }
+
     /// Creates a server socket with the default options: mode 0600, the kernel's largest backlog, 5 seconds for the
     /// lock. See [`Builder::create`] for the errors.
     ///

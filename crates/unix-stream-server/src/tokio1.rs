@@ -70,6 +70,8 @@ mod silence;
 mod watch;
 
 pub use clients::Clients;
+#[cfg(feature = "axum0_8")]
+pub(crate) use clients::Life;
 pub use connect::connect;
 pub use drain::Drain;
 pub use server::ServerSocket;

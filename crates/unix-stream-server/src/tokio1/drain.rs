@@ -61,8 +61,8 @@ impl Drain {
         self.inner.local_path()
     }
 
-    pub(super) fn into_status(self) -> Result<Status> {
-        self.inner.into_status()
+    pub(super) fn into_inner(self) -> crate::Drain {
+        self.inner
     }
 }
 

@@ -55,7 +55,12 @@ impl SilentClients {
     /// Counts a client as silent until its first bytes are read, or the connection is dropped.
     pub fn watch(&self, stream: UnixStream) -> Connection {
         self.count.send_modify(|count| *count += 1);
-        Connection { stream, silent: Some(Silent { seen: 0, count: Arc::clone(&self.count) }) }
+        Connection {
+            stream,
+            silent: Some(Silent { seen: 0, count: Arc::clone(&self.count) }),
+            #[cfg(feature = "axum0_8")]
+            _life: None,
+        }
     }
 
     /// Waits until no client is silent: each has begun a request, or has gone.
@@ -75,9 +80,17 @@ pub struct Connection {
     stream: UnixStream,
     /// Gone when the first bytes have been read.
     silent: Option<Silent>,
+    /// The server's life lasts until its last client has been served.
+    #[cfg(feature = "axum0_8")]
+    _life: Option<super::Life>,
 }
 
 impl Connection {
+    #[cfg(feature = "axum0_8")]
+    pub(crate) fn keeping(self, life: super::Life) -> Self {
+        Connection { _life: Some(life), ..self }
+    }
+
     /// The stream itself.
     #[must_use]
     pub fn get_ref(&self) -> &UnixStream {

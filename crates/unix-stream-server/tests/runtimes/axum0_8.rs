@@ -1,11 +1,11 @@
 //! axum: its shutdown waits until the queue has been handed out and each client has begun.
 
 use std::future::{Future, ready};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use axum::extract::ConnectInfo;
 use axum::routing::get;
 use axum::serve::Listener as _;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 use unix_stream_server::axum0_8::{self, Client};
-use unix_stream_server::{ServerSocket, Status, connect};
+use unix_stream_server::{ErrorKind, LockScope, ServerSocket, Status, connect};
 
 use crate::support::PATIENCE;
 use crate::support::dir::Dir;
@@ -127,7 +127,7 @@ fn a_silent_client_does_not_keep_the_server_for_ever() {
             silent.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
             match silent.read(&mut [0]) {
                 Ok(read) => assert_eq!(read, 0),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
             }
         });
     }
@@ -205,5 +205,35 @@ fn a_server_dropped_early_removes_its_path() {
         assert!(serving.await.expect_err("aborted").is_cancelled());
         assert_eq!(dir.names(), [""; 0]);
         handed_out.await;
+    });
+}
+
+#[test]
+fn a_life_lock_is_held_until_the_last_request_is_answered() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let locked = ServerSocket::builder().lock_scope(LockScope::Lifetime).lock_timeout(Duration::ZERO);
+    run(async {
+        let (answer, may_answer) = oneshot::channel::<()>();
+        let may_answer = Arc::new(Mutex::new(may_answer));
+        let slow = get(move || async move {
+            let _ = (&mut *may_answer.lock().await).await;
+            "served"
+        });
+        let server = locked.create(&path).expect("create").into_tokio().expect("tokio");
+        let mut client = connect(&path).expect("connect");
+        let asked = thread::spawn(move || ask(&mut client, REQUEST));
+        let (listener, handed_out) = axum0_8::listener(server.clients_until(ready(())));
+        let (held, is_dropped) = oneshot::channel::<()>();
+        let listener = listener.on_error(move |_| assert!(!held.is_closed()));
+        let app = Router::new().route("/", slow);
+        let serving = tokio::spawn(axum::serve(listener, app).with_graceful_shutdown(handed_out).into_future());
+        is_dropped.await.expect_err("with the listener");
+        let refused = locked.create(&path).expect_err("a request is being answered");
+        assert_eq!(refused.kind(), ErrorKind::InUse);
+        drop(answer);
+        serving.await.expect("no panic").expect("served");
+        assert_served(&asked.join().expect("answered"));
+        locked.create(&path).expect("its life is over").close().expect("close");
     });
 }

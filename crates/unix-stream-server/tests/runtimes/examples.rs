@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
@@ -104,6 +105,89 @@ fn axum_answers_all_who_are_queued_at_its_end() {
     let me = format!(" to process {} (uid {})\n", std::process::id(), rustix::process::geteuid().as_raw());
     let is_answer = |said: &str| said.starts_with("HTTP/1.1 200 OK") && said.ends_with(&me);
     assert_ends_well(start(&test, "server", &dir), &dir.join("s"), is_answer);
+}
+
+/// Versions of the API take the path one from the other while clients ask without a pause: each request is answered.
+fn assert_each_version_replaces_the_one_before(test: &str, ask: fn(&Path) -> String) {
+    const VERSIONS: usize = 20;
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let mut versions = vec![start(test, "server", &dir)];
+    let is_over = AtomicBool::new(false);
+    let answers = thread::scope(|scope| {
+        let loops: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut answers = 0;
+                    let mut servers = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        servers.push(process(&ask(&path)));
+                        servers.dedup();
+                        answers += 1;
+                    }
+                    (answers, servers)
+                })
+            })
+            .collect();
+        let stop = Stop(&is_over); // also if this panics
+        for _ in 0..VERSIONS {
+            let next = Program::new(test, "server").dir(&dir).start();
+            until("the next version answers", || process(&ask(&path)) == next.pid());
+            versions.push(next);
+        }
+        drop(stop);
+        loops.into_iter().map(|asking| asking.join().expect("each is answered")).collect::<Vec<_>>()
+    });
+    let last = versions.pop().expect("one");
+    let pids: Vec<_> = versions.iter().map(Running::pid).collect();
+    // They have ended of themselves, and well.
+    versions.into_iter().for_each(Running::finish);
+    for (count, servers) in &answers {
+        assert!(servers.iter().all(|server| pids.contains(server) || *server == last.pid()));
+        assert!(*count >= servers.len() && servers.len() > 1, "{count} answers of {servers:?}");
+    }
+    last.signal(Signal::TERM);
+    last.finish();
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+/// Ends the loops when it is dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The process that gave an answer of the API.
+fn process(answer: &str) -> u32 {
+    let number = answer.split("process ").nth(1).and_then(|rest| rest.split(' ').next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+#[test]
+fn axum_is_replaced_twenty_times_and_each_request_is_answered() {
+    let test = this_test!();
+    if child::role().is_some() {
+        return ended(axum_api::serve(&child::dir().join("s")));
+    }
+    assert_each_version_replaces_the_one_before(&test, |path| {
+        // Without a second try, as any client.
+        let mut client = UnixStream::connect(path).expect("a version is there");
+        client.write_all(REQUEST).expect("write");
+        read(client)
+    });
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn axum_is_replaced_twenty_times_while_curl_runs_in_loops_and_nothing_is_lost() {
+    let test = this_test!();
+    if child::role().is_some() {
+        return ended(axum_api::serve(&child::dir().join("s")));
+    }
+    assert_each_version_replaces_the_one_before(&test, |path| curl(path, ""));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod accepting;
 mod connecting;
 mod ending;
+mod replaced;
 
 use std::future::Future;
 use std::io::{Read, Write};

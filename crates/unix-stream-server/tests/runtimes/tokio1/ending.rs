@@ -219,7 +219,7 @@ fn a_next_that_is_dropped_at_any_time_loses_nobody() {
 }
 
 #[test]
-fn a_life_lock_is_held_until_the_last_client_is_handed_out() {
+fn a_life_lock_is_held_until_the_last_client_can_have_been_served() {
     let dir = Dir::new();
     let path = dir.join("s");
     run(async {
@@ -232,6 +232,9 @@ fn a_life_lock_is_held_until_the_last_client_is_handed_out() {
         assert_error(&refused, ErrorKind::InUse, libc::EADDRINUSE);
         assert!(clients.next().await.expect("two").is_ok());
         assert!(clients.next().await.is_none());
+        // The last one is still to be served.
+        assert_error(&second.create(&path).expect_err("it lives"), ErrorKind::InUse, libc::EADDRINUSE);
+        drop(clients);
         second.create(&path).expect("its life is over").close().expect("close");
     });
 }
