@@ -56,6 +56,11 @@ impl Drain {
         self.status.as_ref().copied()
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn take_status(&mut self) -> Result<Status> {
+        std::mem::replace(&mut self.status, Ok(Status::Gone))
+    }
+
     /// The path that was served; empty for an [adopted socket](crate::AdoptedSocket) that had none.
     #[must_use]
     pub fn local_path(&self) -> &Path {

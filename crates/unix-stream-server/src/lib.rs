@@ -36,7 +36,7 @@
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
-//! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | give the listener to a runtime | [`ServerSocket::into_parts`]; the features below |
 //! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
 //! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
@@ -45,6 +45,18 @@
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | be told when that changes | [`PathWatch`] |
 //! | know who my client is | [`peer_credentials`] |
+//!
+//! # Features
+//!
+//! None is on by default, and without them the crate needs rustix and libc alone.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `tokio1` | `into_tokio`, the module `tokio1`: server, clients and drain as futures and streams |
+//! | `axum0_8` | the module `axum0_8`: a listener for `axum::serve` that loses no client at the end |
+//! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
+//!
+//! Runtimes that take any descriptor (smol's async-io) need none.
 //!
 //! # Hazards
 //!
@@ -66,6 +78,7 @@
 //! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
 //! served.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
@@ -101,6 +114,16 @@ mod state;
 mod sys;
 mod until_replaced;
 mod watch;
+
+#[cfg(feature = "axum0_8")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum0_8")))]
+pub mod axum0_8;
+#[cfg(feature = "mio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mio1")))]
+pub mod mio1;
+#[cfg(feature = "tokio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio1")))]
+pub mod tokio1;
 
 pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
 pub use adopted::{AdoptError, AdoptedSocket, adopt};

@@ -184,6 +184,11 @@ impl Ownership {
         self.process = Process::current();
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.options.replaceable
+    }
+
     pub(crate) fn device_and_inode(&self) -> (u64, u64) {
         (self.id.dev, self.id.ino)
     }

@@ -49,6 +49,11 @@ impl ServerSocket {
         (self.ownership, self.listener)
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.ownership.is_replaceable()
+    }
+
     /// Creates a server socket with the default options: mode 0600, the kernel's largest backlog, 5 seconds for the
     /// lock. See [`Builder::create`] for the errors.
     ///
@@ -111,6 +116,15 @@ impl ServerSocket {
     /// tells which, and the socket's file cannot be found any more to be watched.
     pub fn watch(&self) -> Result<Watch> {
         self.ownership.watch()
+    }
+
+    /// The address that the kernel knows it by. For a long path that is not the path: see the crate's hazards.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2): none in practice.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 
     /// The path, absolute where the working directory was known.
