@@ -166,7 +166,7 @@ fn look_at_all(handed: &Handed, others: Others) -> Result<Vec<Verdict>> {
     for (number, name) in handed.descriptors() {
         verdicts.push(match look_at(number, name)? {
             Ok(()) => Ok(Err(Errno::INVAL)),
-            Err(why) if others == Others::Kept => Err(why),
+            Err(why) if others == Others::Kept && why.kind() == ErrorKind::NotAListener => Err(why),
             Err(why) => return Err(why),
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use unix_stream_server::{
-    Builder, Error, LockScope, Ownership, ServerSocket, connect, connect_timeout, inspect, probe,
+    Builder, Error, LockScope, Ownership, ServerSocket, adopt, connect, connect_timeout, inspect, probe,
 };
 
 /// What stands at the path before the operation.
@@ -117,6 +117,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("into_parts, close", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, path| path.close().map(kept)))),
     row("into_parts, drain, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, |server| in_parts(server, |listener, path| path.drain(listener).map(kept)))),
     row("into_parts, unpublish", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, mut path| { path.unpublish()?; Ok(kept(path)) }))),
+    row("adopt, own_path, close", Nothing, Short, Plain, adopted).varying(),
+    row("adopt, own_path, close, long path", Nothing, LongPath, Plain, adopted).varying(),
     row("connect", Live, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect, long path", Live, LongPath, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect within a time", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::from_secs(9)).map(kept))).persisting(),
@@ -200,6 +202,16 @@ fn drain(server: ServerSocket) -> Result<Kept, Error> {
     let mut drain = server.drain()?;
     let served: Vec<_> = drain.by_ref().take(4).collect();
     Ok(kept((clients, served, drain)))
+}
+
+/// A listener that somebody else has made, with the duty to remove its path.
+fn adopted(builder: Builder, path: PathBuf) -> Act {
+    let listener = builder.create(&path).expect("create").into_listener();
+    act(move || {
+        let mut socket = adopt(listener)?;
+        socket.own_path(&path)?;
+        socket.close().map(kept)
+    })
 }
 
 fn in_parts(server: ServerSocket, work: fn(UnixListener, Ownership) -> Result<Kept, Error>) -> Result<Kept, Error> {
