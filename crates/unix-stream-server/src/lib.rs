@@ -110,4 +110,10 @@ pub use until_replaced::UntilReplaced;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
+pub use activation::fuzz as fuzz_listen_variables;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::bound::fuzz as fuzz_sock_diag_of_one;
+#[cfg(fuzzing)]
+#[doc(hidden)]
 pub use sys::diag::fuzz as fuzz_sock_diag;
