@@ -39,6 +39,7 @@
 //! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
+//! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`] |
 //!
@@ -86,9 +87,12 @@ mod place;
 mod probe;
 mod process;
 mod protocol;
+mod queued;
 mod server;
 #[cfg(test)]
 mod sim;
+mod start;
+mod start_lock;
 mod state;
 mod sys;
 mod until_replaced;
@@ -104,7 +108,10 @@ pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
+pub use queued::{QueuedClient, queued_clients};
 pub use server::{IntoPartsError, ServerSocket};
+pub use start::{StartCommand, connect_or_start};
+pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 pub use until_replaced::UntilReplaced;
 

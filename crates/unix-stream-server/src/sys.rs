@@ -9,6 +9,8 @@ pub(crate) mod fork_mark;
 pub(crate) mod inherited;
 pub(crate) mod linux;
 pub(crate) mod peercred;
+pub(crate) mod queue;
+pub(crate) mod spawn;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
