@@ -17,6 +17,7 @@ use unix_stream_server::{PathState, inspect};
 use crate::cli::{Ensure, WAIT_LISTEN};
 use crate::detached::{BUSY, READY};
 use crate::message::{reason, say};
+use crate::program::stale_variables;
 use crate::{exit, fenced};
 
 /// The first pause between two looks, doubled each time up to the last.
@@ -92,7 +93,7 @@ enum Started {
     Ready,
     /// Somebody else is at it.
     Busy,
-    /// There was no word in time.
+    /// There was no word in time, or the supervisor was killed.
     Late,
 }
 
@@ -127,6 +128,10 @@ fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
 fn command(args: &Ensure, left: Duration) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("unix-ss");
+    // Not only PROG's: the supervisor is not the service that a manager waits for either.
+    for variable in stale_variables() {
+        command.env_remove(variable);
+    }
     if args.wait_listen {
         command.arg(WAIT_LISTEN).arg("--timeout").arg(time(left));
     } else {

@@ -88,6 +88,43 @@ fn what_it_starts_is_out_of_reach_of_its_terminal_and_a_signal_to_the_supervisor
 }
 
 #[test]
+fn killed_at_any_time_it_or_its_supervisor_leaves_the_next_one_a_server() {
+    let test = "killed_at_any_time_it_or_its_supervisor_leaves_the_next_one_a_server";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    for role in ["serve", "own"] {
+        // `ensure`, after a time that differs; whatever it has come to, the next one finds or makes a server.
+        for round in 0..20_u64 {
+            let mut home = Household::new();
+            let mut first = ensure(&home, test, role, &[]).spawn().expect("a process");
+            std::thread::sleep(std::time::Duration::from_micros(400 * round));
+            let _ = first.kill();
+            let _ = first.wait();
+            let output = run(&mut ensure(&home, test, role, &[]));
+            assert_eq!(status_of(&output), 0, "{} {}", text(&output.stderr), log(&home));
+            let pid = who_answers(client(&home.place.path("s")));
+            assert_eq!([pid], *home.started(), "{}", log(&home));
+            home.end_all();
+            assert!(!home.place.path("s").exists(), "its socket is left");
+        }
+        // The supervisor: PROG serves on, and what it leaves is replaced.
+        let mut home = Household::new();
+        assert_eq!(status_of(&run(&mut ensure(&home, test, role, &[]))), 0);
+        let first = who_answers(client(&home.place.path("s")));
+        let supervisor = Pid::from_raw(parent(first).expect("it has a parent")).expect("a pid");
+        kill_process(supervisor, Signal::KILL).expect("it lives");
+        assert_eq!(who_answers(client(&home.place.path("s"))), first);
+        kill_process(Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it lives");
+        eventually("it has ended", || !is_alive(first));
+        assert_eq!(status_of(&run(&mut ensure(&home, test, role, &[]))), 0);
+        assert_eq!([first, who_answers(client(&home.place.path("s")))], *home.started());
+        home.end_all();
+        assert!(!home.place.path("s").exists(), "its socket is left");
+    }
+}
+
+#[test]
 fn where_something_lives_nothing_is_started_and_nobody_is_disturbed() {
     let place = Place::new();
     let stranger = UnixListener::bind(place.path("s")).expect("bind");
