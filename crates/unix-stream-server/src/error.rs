@@ -44,13 +44,19 @@ pub enum ErrorKind {
     PathTooLong,
     /// The path is empty, has a NUL, ends in a slash, `.` or `..`; or an option is out of range (`EINVAL`).
     Invalid,
-    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed (`ESTALE`).
+    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed; or it leads to
+    /// another server's dead socket, where a server wanted its own back (`ESTALE`).
     Moved,
     /// Called in a forked child, which does not own its parent's socket (`EPERM`).
     Forked,
     /// The server's backlog was full, or a server that was being started let nobody in, for the whole time given
     /// (`ETIMEDOUT`).
     TimedOut,
+    /// A descriptor that was handed in is not a listening stream Unix socket: closed (`EBADF`), no socket (`ENOTSOCK`), of
+    /// another family (`EAFNOSUPPORT`) or type (`EPROTOTYPE`), or not listening (`EINVAL`).
+    NotAListener,
+    /// What was handed in by the environment has been taken already, by an earlier call or another library (`EALREADY`).
+    AlreadyTaken,
     /// A server was started and ended before it let its client in (`ECONNRESET`; see [`Error::exit_status`]), or its
     /// program could not be run (`ENOENT`, `EACCES` and what else execve(2) says).
     StartFailed,

@@ -18,10 +18,17 @@ pub(super) const PROCESSES: usize = 6;
 /// Numbers come from two pools, one for sockets and one for the rest: only ids of one name are ever compared, so this
 /// is as hard on identity as one pool, and the order in which a lock and a socket are made leaves no trace.
 const POOL: usize = 8;
+/// Two for each process: one that heals has the old socket and the new one.
+pub(super) const SOCKETS: usize = 2 * PROCESSES;
 
 pub(super) type Ino = u8;
-/// Of a process, and of the socket that it made: no party has two at a time.
+/// Of a process, and of the first socket that it made; the second has [`PROCESSES`] more.
 pub(super) type Pid = u8;
+
+/// Who made a socket.
+pub(super) fn maker(socket: Pid) -> Pid {
+    socket % PROCESSES as Pid
+}
 
 /// Where the directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,17 +40,37 @@ pub(super) enum FileSystem {
     SharedWithLocks,
     WithoutFlock,
     WithoutModes,
+    /// Two names cannot change places.
+    WithoutExchange,
+}
+
+/// The mark of a server that may be replaced.
+pub(super) const REPLACEABLE: u16 = 0o1000;
+
+/// Whether clients may be turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Welcome {
+    /// This is not that kind of company.
+    Unknown,
+    /// Until the first server has been created
+    NotYet,
+    /// From then on nobody is: each server is replaced by the next
+    Always,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Kernel {
     names: [Option<Ino>; 4],
     inodes: [Option<Inode>; 2 * POOL],
-    pub(super) sockets: [Option<Socket>; PROCESSES],
+    pub(super) sockets: [Option<Socket>; SOCKETS],
     pub(super) processes: [Process; PROCESSES],
     pub(super) file_system: FileSystem,
     /// Connections are counted: clients are among the parties.
     pub(super) queues: bool,
+    /// Servers accept, and end when they are replaced.
+    pub(super) serving: bool,
+    /// Whether clients may be turned away.
+    pub(super) welcome: Welcome,
     /// The promise that was broken, if one was.
     pub(super) fault: Option<Fault>,
 }
@@ -60,10 +87,12 @@ impl Kernel {
         Kernel {
             names: [None; 4],
             inodes: [None; 2 * POOL],
-            sockets: [None; PROCESSES],
+            sockets: [None; SOCKETS],
             processes: [Process { user: 1, ..Process::default() }; PROCESSES],
             file_system: FileSystem::Local,
             queues: false,
+            serving: false,
+            welcome: Welcome::Unknown,
             fault: None,
         }
     }
@@ -158,7 +187,11 @@ impl Kernel {
     pub(super) fn is_steady(&self, party: Pid, fd: FdNumber) -> bool {
         match self.object(party, fd) {
             Object::File(number) => self.inode(number).flock == Some((party, fd)),
-            Object::Pin(number) => self.inode(number).kind == FileKind::Socket,
+            // Its mark is read as well, and set late by a successor that waits for its life lock.
+            Object::Pin(number) => {
+                let marks_change = self.serving && !self.holds_lock(party, Name::Lock);
+                self.inode(number).kind == FileKind::Socket && !marks_change
+            }
             Object::Socket(_) | Object::Connection => true,
         }
     }
@@ -215,6 +248,12 @@ impl Kernel {
                 self.inodes[usize::from(number)] = None;
             }
         }
+    }
+
+    /// The file of a socket of the party's, or one of which it holds the flock.
+    fn is_of(&self, party: Pid, number: Ino) -> bool {
+        let held = self.inode(number).flock.is_some_and(|(holder, _)| holder == party);
+        held || self.sockets_of(party).any(|socket| socket.inode == Some(number))
     }
 
     fn is_open(&self, number: Ino) -> bool {
@@ -289,6 +328,29 @@ impl Kernel {
                 self.names[to as usize] = Some(number);
                 Ok(Reply::Done)
             }
+            Call::Exchange(..) if self.file_system == FileSystem::WithoutExchange => Err(Errno::INVAL),
+            Call::Exchange(one, other) => {
+                let (first, second) = (self.ino(one).ok_or(Errno::NOENT)?, self.ino(other).ok_or(Errno::NOENT)?);
+                self.judge_change(party, one);
+                self.judge_change(party, other);
+                self.judge_exchange(party, second);
+                self.names[one as usize] = Some(second);
+                self.names[other as usize] = Some(first);
+                Ok(Reply::Done)
+            }
+            Call::RenameOver(from, to) => {
+                let number = self.ino(from).ok_or(Errno::NOENT)?;
+                self.judge_change(party, from);
+                self.judge_change(party, to);
+                if let Some(old) = self.ino(to) {
+                    self.judge_replacement(party, to, old);
+                    self.inode_mut(old).links -= 1;
+                }
+                self.names[from as usize] = None;
+                self.names[to as usize] = Some(number);
+                self.reap();
+                Ok(Reply::Done)
+            }
             Call::Pin(name) => {
                 let number = self.ino(name).ok_or(Errno::NOENT)?;
                 Ok(self.open(party, Object::Pin(number)))
@@ -297,6 +359,9 @@ impl Kernel {
                 if let Object::File(number) | Object::Pin(number) = self.object(party, fd) {
                     self.judge_rights(party, number);
                     self.inode_mut(number).mode = mode as u16;
+                }
+                if let Object::Socket(_) = self.object(party, fd) {
+                    self.socket(party, fd)?.marked = mode & u32::from(REPLACEABLE) != 0;
                 }
                 Ok(Reply::Done)
             }
@@ -310,7 +375,10 @@ impl Kernel {
             Call::Reach(_) => Ok(Reply::Reach(match self.file_system {
                 FileSystem::Shared => Reach::Unknown,
                 FileSystem::SharedWithLocks => Reach::SharedWithLocks,
-                FileSystem::Local | FileSystem::WithoutFlock | FileSystem::WithoutModes => Reach::Local,
+                FileSystem::Local
+                | FileSystem::WithoutFlock
+                | FileSystem::WithoutModes
+                | FileSystem::WithoutExchange => Reach::Local,
             })),
             Call::FlockHolder(ino) => Ok(match self.inodes[ino as usize].and_then(|inode| inode.flock) {
                 Some(_) => Reply::Yes,
@@ -332,6 +400,14 @@ impl Kernel {
                 self.link(Name::Socket, Inode { kind, mode: 0o644, size: 0, links: 1, uid: 1, origin, flock: None });
                 Ok(Reply::Done)
             }
+            Call::Vanish(name) => {
+                if let Some(number) = self.ino(name).filter(|&number| self.is_of(party, number)) {
+                    self.names[name as usize] = None;
+                    self.inode_mut(number).links -= 1;
+                    self.reap();
+                }
+                Ok(Reply::Done)
+            }
             Call::Bind(fd, name) => {
                 if self.has(name) {
                     return Err(Errno::ADDRINUSE);
@@ -339,7 +415,8 @@ impl Kernel {
                 self.judge_change(party, name);
                 let process = self.processes[usize::from(party)];
                 let origin = if process.class == Class::Stranger { Origin::Before } else { Origin::Ours };
-                let (kind, mode) = (FileKind::Socket, if process.odd_umask { 0o200 } else { 0o600 });
+                let mark = if self.socket(party, fd)?.marked { REPLACEABLE } else { 0 };
+                let (kind, mode) = (FileKind::Socket, mark | if process.odd_umask { 0o200 } else { 0o600 });
                 let inode = Inode { kind, mode, size: 0, links: 1, uid: process.user, origin, flock: None };
                 let number = self.link(name, inode);
                 self.socket(party, fd)?.inode = Some(number);
@@ -351,6 +428,8 @@ impl Kernel {
                 Ok(Reply::Done)
             }
             Call::Accept(fd) => self.accept(party, fd),
+            Call::Await(fd) => self.accept_blocking(party, fd),
+            Call::Grace => Ok(Reply::Done),
             Call::Connect(fd) => {
                 let Object::Pin(number) = self.object(party, fd) else { return Err(Errno::BADF) };
                 self.connect(party, number)
@@ -359,8 +438,8 @@ impl Kernel {
                 let number = self.ino(Name::Socket).ok_or(Errno::NOENT)?;
                 self.connect(party, number)
             }
-            Call::Find => self.find(party),
-            Call::ConnectBlocking => self.connect_blocking(party),
+            Call::Find => self.find(party).inspect_err(|_| self.judge_refusal(party)),
+            Call::ConnectBlocking => self.connect_blocking(party).inspect_err(|_| self.judge_refusal(party)),
             Call::Inherit => self.inherit(party),
             Call::Close(fd) => {
                 self.close(party, fd);

@@ -3,10 +3,12 @@
 mod clients;
 mod errors;
 mod file_systems;
+mod heals;
 mod rejected;
 mod replay;
 mod stops;
 mod strangers;
+mod take_over;
 mod three;
 mod two;
 mod users;

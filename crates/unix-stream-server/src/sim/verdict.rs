@@ -1,11 +1,11 @@
 //! Which promises a state keeps: now, at the end, and if everybody died.
 
 use super::Sim;
-use super::automaton::pid;
+use super::automaton::{Role, pid};
 use super::calls::{Name, Note};
 use super::explorer::{Explorer, State};
 use super::inode::Origin;
-use super::kernel::{Kernel, Pid};
+use super::kernel::{Kernel, Pid, maker};
 use super::parties::{Party, fresh_create};
 use super::process::{Class, Client, Process};
 use super::seen::hash;
@@ -30,7 +30,11 @@ impl Explorer<'_> {
     /// been so since before the party's last look.
     fn judge_patience(&self, kernel: &Kernel) -> Result<(), String> {
         let Some(stopped) = kernel.processes.iter().position(|process| process.stopped) else { return Ok(()) };
-        let starters = kernel.processes.iter().filter(|it| it.class == Class::Ours && !it.notes.has(Note::Owns));
+        // Who would take over has a reason to wait for the lock of a live server.
+        let takes_over = |party: usize| self.scenario.roles.get(party).is_some_and(|role| role.party.takes_over());
+        let ours =
+            kernel.processes.iter().enumerate().filter(|(party, it)| it.class == Class::Ours && !takes_over(*party));
+        let starters = ours.map(|(_, it)| it).filter(|it| !it.notes.has(Note::Owns));
         if kernel.is_live_at_name(stopped as Pid) && starters.clone().any(|process| process.notes.has(Note::Locked)) {
             return Err(format!("P1: Locked, although party {stopped} serves at the name"));
         }
@@ -61,13 +65,23 @@ impl Explorer<'_> {
         let stopped = state.left.stops < self.scenario.bounds.stops;
         let users = self.scenario.roles.iter().any(|role| role.user != self.scenario.roles[0].user);
         for (party, (process, role)) in processes.iter().zip(&self.scenario.roles).enumerate() {
-            let noise = process.notes.has(Note::Failed) || process.notes.has(Note::Locked) && !stopped && !users;
+            // Who was killed, or waited in vain for the lock at its end, has left a dead socket.
+            let moved = process.notes.has(Note::Moved) && !crashed && !stopped;
+            let locked = process.notes.has(Note::Locked) && !stopped && !users;
+            let noise = process.notes.has(Note::Failed) || moved || locked;
             // git's is left out: a lock that is not had in time is what it gives its callers by design.
             if noise && !blocked && !strangers && !failed && process.class == Class::Ours {
                 return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
             }
+            if role.party.serves() && process.notes.has(Note::Owns) && process.blocked == Some(party as Pid) {
+                let told = crashed || strangers || failed || kernel.is_live_at_name(party as Pid);
+                if !told {
+                    return Err(format!("P7: party {party} was replaced, and still waits for clients"));
+                }
+            }
             let owns = role.party.stays() && process.notes.only(Note::Owns) && !process.crashed;
-            if owns && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
+            let healed = process.notes.has(Note::Healed) && !process.notes.has(Note::Closing) && !process.crashed;
+            if (owns || healed) && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
                 return Err(format!("P2: party {party} lives, and the name does not lead to it any more"));
             }
             self.judge_client(kernel, party, process)?;
@@ -78,6 +92,20 @@ impl Explorer<'_> {
         if all_stay && !crashed && !blocked && !strangers && !shut && !failed && !users && winners != 1 {
             return Err(format!("P1: {winners} of {} got the path", processes.len()));
         }
+        let beside = kernel.at(Name::Temporary);
+        let alive = kernel.ino(Name::Temporary).is_some_and(|number| kernel.listener_of(number).is_some());
+        if !crashed && !failed && (alive || beside.is_some_and(|it| it.origin == Origin::Foreign)) {
+            return Err("P3: what is not ours was left under the temporary name".to_owned());
+        }
+        let live = (0..processes.len()).filter(|&party| kernel.is_live_at_name(party as Pid)).count();
+        let all_serve = self.scenario.roles.iter().all(|role| role.party.serves() || role.party == Party::Client);
+        if all_serve && !crashed && !blocked && !failed && live != 1 {
+            return Err("P7: each server was to be replaced by the next, and nobody serves".to_owned());
+        }
+        let disturbed = crashed || blocked || strangers || shut || failed || stopped || users;
+        if starters_heal(&self.scenario.roles) && !disturbed && !lives_at_name(kernel) {
+            return Err("P1: a server that lost its path healed nothing, and nobody serves there".to_owned());
+        }
         if crashed || strangers || failed || self.scenario.has(is_rejected) {
             return Ok(());
         }
@@ -86,11 +114,11 @@ impl Explorer<'_> {
             let lock = kernel.has(Name::Lock) && !blocked;
             return if lock { Err("P5: nobody holds the lock any more, and it is left".to_owned()) } else { Ok(()) };
         }
-        let someone_stays = (0..processes.len()).any(|party| {
-            kernel.sockets[party]
-                .is_some_and(|socket| socket.inode.is_some() && socket.inode == kernel.ino(Name::Socket))
-        });
-        let left = made(kernel);
+        let mut left = made(kernel);
+        // A server that lives on has its life lock.
+        left.retain(|&name| name != Name::Life || kernel.at(name).is_none_or(|life| life.flock.is_none()));
+        let name = kernel.ino(Name::Socket);
+        let someone_stays = name.is_some() && kernel.sockets.iter().flatten().any(|socket| socket.inode == name);
         if left.len() != usize::from(someone_stays) {
             return Err(format!("P5: everybody ended cleanly, and this is left: {left:?}"));
         }
@@ -104,10 +132,10 @@ impl Explorer<'_> {
     /// P7: nobody sleeps in connect() on a server that has ended, and none that was let in is reset by a graceful one.
     fn judge_client(&self, kernel: &Kernel, party: usize, process: &Process) -> Result<(), String> {
         if let Some(server) = process.blocked {
-            let server_crashed = kernel.processes[usize::from(server)].crashed;
+            let server_crashed = kernel.processes[usize::from(maker(server))].crashed;
             if !server_crashed && !kernel.sockets[usize::from(server)].is_some_and(|socket| socket.is_live()) {
                 return Err(format!(
-                    "P7: client {party} stays blocked in connect() to party {server}, which has ended"
+                    "P7: client {party} stays blocked in connect() to socket {server}, which has ended"
                 ));
             }
         }
@@ -158,6 +186,16 @@ pub(super) fn made(kernel: &Kernel) -> Vec<Name> {
     Name::ALL.into_iter().filter(made).collect()
 }
 
+/// Whoever starts here serves on, if need be at a new socket.
+fn starters_heal(roles: &[Role]) -> bool {
+    let mut starters = roles.iter().filter(|role| role.party.is_starter()).peekable();
+    starters.peek().is_some() && starters.all(|role| role.party.stays() || role.party == Party::Heal)
+}
+
+fn lives_at_name(kernel: &Kernel) -> bool {
+    kernel.ino(Name::Socket).is_some_and(|ino| kernel.listener_of(ino).is_some())
+}
+
 /// Judged by the harm that it does to a server or a client alone.
 fn is_rejected(party: Party) -> bool {
     party.class() == Class::Rejected
@@ -169,5 +207,7 @@ fn is_blocked_by_git(kernel: &Kernel) -> bool {
 }
 
 fn has_foreign(kernel: &Kernel) -> bool {
-    [Name::Lock, Name::Socket].iter().any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
+    [Name::Lock, Name::Socket, Name::Temporary]
+        .iter()
+        .any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
 }

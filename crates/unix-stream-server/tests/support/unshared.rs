@@ -15,8 +15,21 @@ pub fn with_own_descriptors<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// From here on, this thread asks another network namespace for its sockets: a new one, which knows none. Needs root.
+pub fn with_own_network() {
+    // SAFETY: it concerns the sockets that this thread makes later.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("unshare");
+}
+
 /// From here on, children are the first processes of pid namespaces of their own. Needs root; no new threads after it.
 pub fn with_children_in_pid_namespaces() {
     // SAFETY: it concerns children that are forked later, and nothing that is open or mapped.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.expect("unshare");
+}
+
+/// From here on this process, which has one thread, has a user namespace of its own, with limits of its own that it may
+/// lower. An error where the administrator forbids it.
+pub fn with_own_limits() -> rustix::io::Result<()> {
+    // SAFETY: it concerns rights and limits, and nothing that is open or mapped.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
 }
