@@ -202,6 +202,16 @@ const CALLS: &[Call] = &[
     row("setsockopt", libc::SYS_setsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
     row("sendto", libc::SYS_sendto, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM, E2BIG]),
     row("recvfrom", libc::SYS_recvfrom, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM]),
+    row(
+        "socketpair",
+        libc::SYS_socketpair,
+        &[EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM, EPROTONOSUPPORT],
+    ),
+    // processes
+    row("clone", libc::SYS_clone, &[EAGAIN, ENOMEM, ENOSPC, EPERM]),
+    row("wait4", libc::SYS_wait4, &[ECHILD, EINTR]),
+    row("rt_sigprocmask", libc::SYS_rt_sigprocmask, NONE),
+    row("prctl", libc::SYS_prctl, NONE),
     // events
     row("epoll_create1", libc::SYS_epoll_create1, &[EMFILE, ENFILE, ENOMEM]),
     row("epoll_ctl", libc::SYS_epoll_ctl, &[ENOMEM, ENOSPC]),
@@ -216,16 +226,6 @@ const CALLS: &[Call] = &[
     row("timerfd_settime", libc::SYS_timerfd_settime, NONE),
     row("pidfd_open", libc::SYS_pidfd_open, &[EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM]),
     Call { passing: &[EINTR], ..row("ppoll", libc::SYS_ppoll, &[ENOMEM]) },
-    row(
-        "socketpair",
-        libc::SYS_socketpair,
-        &[EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM, EPROTONOSUPPORT],
-    ),
-    row("ppoll", libc::SYS_ppoll, &[EINTR, ENOMEM]),
-    // processes
-    row("clone", libc::SYS_clone, &[EAGAIN, ENOMEM, ENOSPC, EPERM]),
-    row("wait4", libc::SYS_wait4, &[ECHILD, EINTR]),
-    row("rt_sigprocmask", libc::SYS_rt_sigprocmask, NONE),
     // time and chance
     Call { passing: &[EINTR], ..row("clock_nanosleep", libc::SYS_clock_nanosleep, NONE) },
     Call { passing: &[EINTR], ..row("getrandom", libc::SYS_getrandom, NONE) },
