@@ -37,6 +37,8 @@ pub(crate) struct Place<Fd> {
     pub(crate) lock: CString,
     /// `<name>.owner`, held as long as a server of `LockScope::Lifetime` lives.
     pub(crate) life: CString,
+    /// The temporary name, for names that cannot be bound to and for taking over.
+    pub(crate) beside: CString,
     pub(crate) route: Route,
 }
 
@@ -47,8 +49,8 @@ pub(crate) enum Route {
     Path,
     /// The path is too long for an address: bind through the directory's descriptor.
     Descriptor,
-    /// The name is too long even for that: bind to this short name beside it, then rename.
-    Beside(CString),
+    /// The name is too long even for that: bind to a short name beside it, then rename.
+    Beside,
 }
 
 impl<Fd> Place<Fd> {
@@ -56,8 +58,16 @@ impl<Fd> Place<Fd> {
     pub(crate) fn bind_path(&self) -> Option<&std::ffi::CStr> {
         match self.route {
             Route::Path => self.path.as_deref(),
-            Route::Descriptor | Route::Beside(_) => None,
+            Route::Descriptor | Route::Beside => None,
         }
+    }
+
+    /// The same for the temporary name: by its path where that fits, since that is what `ss` and `lsof` will show.
+    pub(crate) fn bind_path_beside(&self) -> Option<CString> {
+        let path = self.bind_path()?.to_bytes();
+        let directory = &path[..path.len() - self.name.as_bytes().len()];
+        let path = [directory, self.beside.as_bytes()].concat();
+        CString::new(path).ok().filter(|path| path.as_bytes().len() <= ADDRESS_MAX)
     }
 }
 
@@ -76,12 +86,19 @@ impl Place<OwnedFd> {
             dir,
             lock: suffixed(name, ".lock"),
             life: suffixed(name, ".owner"),
+            beside: hashed(name, ".new"),
             name: CString::new(name.as_bytes()).map_err(nul)?,
         };
         if place.route != Route::Path {
             place.require_proc(operation)?;
         }
         Ok(place)
+    }
+
+    /// The same place with `<name>.start` for its lock.
+    pub(crate) fn of_start(mut self) -> Self {
+        self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), ".start");
+        self
     }
 
     /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
@@ -191,7 +208,7 @@ fn route(absolute: Option<&Path>, name: &OsStr) -> Route {
     match absolute {
         Some(path) if path.as_os_str().len() <= ADDRESS_MAX => Route::Path,
         _ if name.len() <= NAME_BEHIND_DESCRIPTOR_MAX => Route::Descriptor,
-        _ => Route::Beside(hashed(name, ".new")),
+        _ => Route::Beside,
     }
 }
 

@@ -146,7 +146,7 @@ fn clients_asleep_in_connect_wake_and_reach_the_new_socket() {
     }
     fs::remove_file(&path).expect("unlink");
     let queue = healed(&mut server);
-    assert_eq!(queue.map(|client| client.expect("accept")).count(), queued.len());
+    assert_eq!(queue.collect::<Result<Vec<_>, _>>().expect("accept").len(), queued.len());
     // As many at a time as the new backlog takes, in the order in which they come.
     for _ in &asleep {
         next_client(&server).write_all(b"x").expect("write");

@@ -4,8 +4,6 @@
 //! is shut when the new one listens, no sooner: whoever slept in connect() on its full backlog looks the name up again,
 //! and finds the new one. Those who were let in stay in the old queue, to be served from there.
 
-use std::ffi::CStr;
-
 use rustix::io::Errno;
 
 use super::judge::Verdict;
@@ -52,12 +50,12 @@ impl<S: Sys> Protocol<'_, S> {
         };
         let healed = self.heal_locked(id, life);
         self.unlock(locks.lock);
-        let Some((socket, id, pin)) = healed? else { return Ok(None) };
-        let is_shut = self.shut(old);
-        Ok(Some(Healed { socket, id, pin, is_shut }))
+        let Some(mut healed) = healed? else { return Ok(None) };
+        healed.is_shut = self.shut(old);
+        Ok(Some(healed))
     }
 
-    fn heal_locked(&self, lost: FileId, life: &mut Option<Lock<S::Fd>>) -> Result<Option<(S::Fd, FileId, S::Fd)>> {
+    fn heal_locked(&self, lost: FileId, life: &mut Option<Lock<S::Fd>>) -> Result<Option<Healed<S::Fd>>> {
         match self.status(lost) {
             Status::Ours => return Ok(None),
             Status::Gone => {}
@@ -69,16 +67,16 @@ impl<S: Sys> Protocol<'_, S> {
         }
         // Whatever deleted the socket may have deleted that file too; without its name it keeps nobody out.
         self.renew_life(life)?;
-        let socket = self.socket()?;
+        let marked = self.options.marks(life.is_some());
+        let socket = self.socket(marked)?;
         self.bind_where_nothing_is(&socket)?;
         let node = self.identify()?;
         let ready = self.pin_node(node.id).and_then(|pin| {
-            self.apply_rights(&node)?;
-            self.sys.listen(&socket, self.options.backlog).map_err(|errno| self.failed("listen", errno))?;
+            self.listen(&socket, &self.place.name, &node, marked)?;
             Ok(pin)
         });
         match ready {
-            Ok(pin) => Ok(Some((socket, node.id, pin))),
+            Ok(pin) => Ok(Some(Healed { socket, id: node.id, pin, is_shut: false })),
             Err(error) => {
                 self.withdraw(&self.place.name, node.id);
                 Err(error)
@@ -93,7 +91,9 @@ impl<S: Sys> Protocol<'_, S> {
             let pin = match self.verdict(name, Proof::None) {
                 Verdict::Absent => return Ok(()),
                 Verdict::Dead(pin) => pin,
-                Verdict::Other(state) => return Err(self.in_the_way(name, state)),
+                Verdict::Replaceable { state, .. } | Verdict::Other(state) => {
+                    return Err(self.in_the_way(name, state));
+                }
             };
             // git closes without the lock: then what was pinned alive is dead when asked, and gone from the name.
             let dead = self.sys.stat(&pin).map_err(|errno| self.failed("fstat", errno))?;
@@ -111,17 +111,15 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     fn bind_where_nothing_is(&self, socket: &S::Fd) -> Result<()> {
-        let Place { dir, name, route, .. } = self.place;
-        let bind = |name: &CStr| self.sys.bind(socket, dir, name, self.place.bind_path());
-        let Route::Beside(temporary) = route else {
-            return self.put("bind", bind(name));
-        };
-        // What is at the temporary name was left by a killed holder of the lock, and is cleared as by every start.
-        self.occupy(temporary, None, "bind", || bind(temporary))?;
-        let bound = self.sys.stat_at(dir, temporary).map(|stat| stat.id);
-        let renamed = self.put("rename", self.sys.rename(dir, temporary, name));
+        let Place { dir, name, beside, .. } = self.place;
+        if self.place.route != Route::Beside {
+            return self.put("bind", self.sys.bind(socket, dir, name, self.place.bind_path()));
+        }
+        self.bind_beside(socket, None)?;
+        let bound = self.sys.stat_at(dir, beside).map(|stat| stat.id);
+        let renamed = self.put("rename", self.sys.rename(dir, beside, name));
         if let (Err(_), Ok(id)) = (&renamed, bound) {
-            self.withdraw(temporary, id);
+            self.withdraw(beside, id);
         }
         renamed
     }

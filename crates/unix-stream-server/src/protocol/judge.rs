@@ -7,7 +7,8 @@ use std::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::{Lock, Protocol};
+use super::take_over::REPLACEABLE;
+use super::{Lock, Options, Protocol};
 use crate::error::{Error, Result};
 use crate::sys::{Reach, Sys};
 use crate::{FileKind, PathState};
@@ -16,24 +17,32 @@ pub(crate) enum Verdict<Fd> {
     Absent,
     /// A dead socket, and the pin that holds it.
     Dead(Fd),
+    /// A live server that may be replaced, and is to be.
+    Replaceable {
+        pin: Fd,
+        state: PathState,
+    },
     Other(PathState),
 }
 
 impl<S: Sys> Protocol<'_, S> {
-    /// Ends a wait, or saves one, where no lock is needed to know the answer: a live server at the path is in use,
+    /// Step 0, and again while waiting for the lock: ends a wait, or saves one, where no lock is needed to know the answer: a live server at the path is in use,
     /// and what is not a socket will never be ours.
     ///
     /// # Race condition
     ///
     /// A socket that refused may be one whose server had not called listen() yet, which no look at the file would show
     /// later. So a wait asks again each time, however little the file has changed.
-    pub(super) fn look(&self) -> Result<()> {
+    pub(crate) fn look(&self) -> Result<()> {
         if self.sys.stat_at(&self.place.dir, &self.place.name).is_err() {
             return Ok(()); // nothing is there: the common case, for one call
         }
         match self.verdict(&self.place.name, Proof::None) {
             // Only with the lock can these be told, or acted on.
-            Verdict::Absent | Verdict::Dead(_) | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
+            Verdict::Absent
+            | Verdict::Dead(_)
+            | Verdict::Replaceable { .. }
+            | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
             Verdict::Other(state) => Err(Error::refused(self.operation, &self.place.shown, state)),
         }
     }
@@ -58,15 +67,21 @@ impl<S: Sys> Protocol<'_, S> {
 
     pub(super) fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
         match self.sys.pin(&self.place.dir, name) {
-            Ok(pin) => self.verdict_of(pin, proof),
+            Ok(pin) => {
+                let state = judge_pin(self.sys, &pin, proof);
+                self.verdict_of(name, pin, state)
+            }
             Err(Errno::NOENT) => Verdict::Absent,
             Err(errno) => cannot_tell(errno),
         }
     }
 
-    fn verdict_of(&self, pin: S::Fd, proof: Proof) -> Verdict<S::Fd> {
-        match judge_pin(self.sys, &pin, proof) {
+    fn verdict_of(&self, name: &CStr, pin: S::Fd, state: PathState) -> Verdict<S::Fd> {
+        match state {
             PathState::Dead => Verdict::Dead(pin),
+            state @ (PathState::Live { .. } | PathState::Busy) if self.yields(name, &pin) => {
+                Verdict::Replaceable { pin, state }
+            }
             state => Verdict::Other(state),
         }
     }
@@ -85,10 +100,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
         let state = judge_pin(self.sys, &pin, proof);
         let _ = self.sys.chmod(&pin, stat.mode); // what it was, for a live server and for a claim that is given up
-        match state {
-            PathState::Dead => Verdict::Dead(pin),
-            state => Verdict::Other(state),
-        }
+        self.verdict_of(name, pin, state)
     }
 
     /// The error for what stands in the way; where it is a matter of rights, with whose it is.
@@ -107,6 +119,28 @@ impl<S: Sys> Protocol<'_, S> {
             }
             Err(_) => error,
         }
+    }
+}
+
+/// Step 0 by the path itself, before anything is opened: what [`Protocol::look`] says, for half of the calls.
+///
+/// # Race condition
+///
+/// Between the two calls the socket may be replaced by a symbolic link, which connect() follows: then a server that it
+/// leads to is said to be in the way, instead of the link. Either way nothing is changed.
+pub(crate) fn glance<S: Sys>(sys: &S, path: &CStr, options: &Options) -> Result<(), PathState> {
+    match sys.stat_path(path) {
+        Ok(stat) if stat.kind != FileKind::Socket => return Err(PathState::NotASocket { kind: stat.kind }),
+        // What it is to be asked for is its place, under the lock.
+        Ok(stat) if options.take_over && stat.mode & REPLACEABLE != 0 => return Ok(()),
+        Ok(_) => {}
+        Err(_) => return Ok(()), // nothing is there: the common case, for one call
+    }
+    match sys.connect_path(path) {
+        Ok(probe) => Err(PathState::Live { peer: sys.peer(&probe) }),
+        Err(Errno::AGAIN) => Err(PathState::Busy),
+        Err(Errno::PROTOTYPE) => Err(PathState::OtherType),
+        Err(_) => Ok(()), // only with the lock can it be told, or acted on
     }
 }
 

@@ -8,10 +8,10 @@ use super::calls::{Call, Note};
 use super::process::Class;
 use super::rejected::Rejected;
 use super::{Fd, Sim, heals, others};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Options, Protocol, Published};
-use crate::{LockScope, PathState};
+use crate::protocol::{Options, Protocol, Published, glance};
+use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Party {
@@ -37,6 +37,16 @@ pub(super) enum Party {
     CreateWithRights,
     /// Removes a dead socket under the lock.
     Clean,
+    /// Creates a server that may be replaced, and serves until it is: then it drains.
+    Replaceable,
+    /// The same, and takes over from such a one.
+    TakeOver,
+    /// Takes over, and drains at once.
+    TakeOverDrain,
+    /// Takes over with a life lock, which it gets when its predecessor has drained, and serves until it is replaced.
+    TakeOverLifetime,
+    /// Takes over by a temporary name that another way of starting needs as well, and closes.
+    TakeOverLongNameClose,
     /// Creates, loses its path to a cleaner, puts a new socket there, and serves on.
     Heal,
     /// The same with the life lock, whose file is deleted too; then drains and ends.
@@ -61,7 +71,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 12] = [
+    pub(super) const OURS: [Party; 17] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -73,6 +83,11 @@ impl Party {
         Party::CreateLongNameClose,
         Party::CreateWithRights,
         Party::Clean,
+        Party::Replaceable,
+        Party::TakeOver,
+        Party::TakeOverDrain,
+        Party::TakeOverLifetime,
+        Party::TakeOverLongNameClose,
         Party::Heal,
     ];
     const OTHERS: [Party; 9] = [
@@ -105,6 +120,16 @@ impl Party {
         matches!(self, Party::Create | Party::Git) || matches!(self, Party::Rejected(design) if design.stays())
     }
 
+    /// Accepts clients until it is replaced, or for ever.
+    pub(super) fn serves(self) -> bool {
+        matches!(self, Party::Replaceable | Party::TakeOver | Party::TakeOverLifetime)
+            || matches!(self, Party::Rejected(design) if design.serves())
+    }
+
+    pub(super) fn takes_over(self) -> bool {
+        matches!(self, Party::TakeOver | Party::TakeOverDrain | Party::TakeOverLifetime | Party::TakeOverLongNameClose)
+    }
+
     /// Wants the path to itself.
     pub(super) fn is_starter(self) -> bool {
         self.class() != Class::Stranger && !matches!(self, Party::Client | Party::ShutsCopy | Party::KeepsCopy)
@@ -119,6 +144,10 @@ impl Party {
                 | Party::ClaimDrainLifetime
                 | Party::Create
                 | Party::ClaimAbandon
+                | Party::Replaceable
+                | Party::TakeOver
+                | Party::TakeOverDrain
+                | Party::TakeOverLifetime
                 | Party::Heal
                 | Party::HealLifetime
                 | Party::Rejected(Rejected::HealsAndForgets)
@@ -126,7 +155,10 @@ impl Party {
     }
 
     pub(super) fn has_life_lock(self) -> bool {
-        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::HealLifetime)
+        matches!(
+            self,
+            Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::HealLifetime | Party::TakeOverLifetime
+        )
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -137,13 +169,21 @@ impl Party {
                     drop(server);
                 }
             }
-            Party::CreateClose | Party::CreateLongNameClose | Party::CreateWithRights => {
+            Party::CreateClose
+            | Party::CreateLongNameClose
+            | Party::CreateWithRights
+            | Party::TakeOverLongNameClose => {
                 if let Some(Published { socket, id, life }) = create(sim, self) {
                     note(sim, Note::Closing, (&socket, id, &life));
                     let _ = with_protocol(sim, self, |protocol| protocol.close(socket, id, life));
                 }
             }
-            Party::CreateDrain => {
+            Party::Replaceable | Party::TakeOver | Party::TakeOverLifetime => {
+                if let Some(server) = create(sim, self) {
+                    serve(sim, self, server);
+                }
+            }
+            Party::CreateDrain | Party::TakeOverDrain => {
                 if let Some(server) = create(sim, self) {
                     drain(sim, self, server);
                 }
@@ -157,7 +197,7 @@ impl Party {
             }
             Party::ClaimDrain | Party::ClaimDrainLifetime => {
                 let published = with_protocol(sim, self, |protocol| {
-                    let claimed = protocol.claim()?;
+                    let claimed = begin(protocol)?.claim()?;
                     note(sim, Note::Claims, &claimed);
                     protocol.publish_claim(claimed)
                 });
@@ -166,7 +206,7 @@ impl Party {
                 }
             }
             Party::ClaimAbandon | Party::ClaimAbandonLifetime => {
-                match with_protocol(sim, self, |protocol| protocol.claim()) {
+                match with_protocol(sim, self, |protocol| begin(protocol)?.claim()) {
                     Ok(claimed) => {
                         note(sim, Note::Claims, &claimed);
                         assert!(matches!(claimed.state, PathState::Absent | PathState::Dead));
@@ -176,7 +216,7 @@ impl Party {
                 }
             }
             Party::Clean => {
-                let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
+                let cleaned = with_protocol(sim, self, |protocol| begin(protocol)?.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Heal | Party::HealLifetime => {
@@ -210,8 +250,9 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         name: name(c"s"),
         lock: name(c"s.lock"),
         life: name(c"s.owner"),
+        beside: name(c"s.new"),
         route: match party {
-            Party::CreateLongNameClose => Route::Beside(name(c"s.new")),
+            Party::CreateLongNameClose | Party::TakeOverLongNameClose => Route::Beside,
             _ => Route::Path,
         },
     };
@@ -225,8 +266,21 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         lock_timeout: Duration::from_secs(60),
         scope: if party.has_life_lock() { LockScope::Lifetime } else { LockScope::Startup },
         assume_local: false,
+        replaceable: party == Party::Replaceable || party.takes_over(),
+        take_over: party.takes_over(),
     };
     act(&Protocol { sys: sim, place: &place, options: &options, operation: "create" })
+}
+
+/// Step 0, as the builder does it: by the path, unless that is too long.
+pub(super) fn begin<'p, 's>(protocol: &'p Protocol<'s, Sim>) -> Result<&'p Protocol<'s, Sim>> {
+    if protocol.place.route == Route::Path {
+        let refused = |state| Error::refused(protocol.operation, &protocol.place.shown, state);
+        glance(protocol.sys, c"/s", protocol.options).map_err(refused)?;
+    } else {
+        protocol.look()?;
+    }
+    Ok(protocol)
 }
 
 pub(super) fn verdict(kind: ErrorKind) -> Note {
@@ -239,7 +293,7 @@ pub(super) fn verdict(kind: ErrorKind) -> Note {
 }
 
 pub(super) fn create(sim: &Sim, party: Party) -> Option<Published<Fd>> {
-    let created = with_protocol(sim, party, |protocol| protocol.create());
+    let created = with_protocol(sim, party, |protocol| begin(protocol)?.create());
     end_of_create(sim, created)
 }
 
@@ -252,6 +306,41 @@ fn end_of_create(sim: &Sim, created: Result<Published<Fd>>) -> Option<Published<
         Err(error) => {
             note(sim, verdict(error.kind()), ());
             None
+        }
+    }
+}
+
+/// Serves until it is replaced, in the way of a program that sleeps in accept(), and drains.
+fn serve(sim: &Sim, party: Party, Published { socket, id, mut life }: Published<Fd>) {
+    if party.has_life_lock() && life.is_none() {
+        match with_protocol(sim, party, |protocol| protocol.succeed(id)) {
+            Ok(had) => life = had,
+            // It drains all the same, once it is told to end: the clients are its own.
+            Err(error) => {
+                note(sim, verdict(error.kind()), (&socket, id));
+                return drain(sim, party, Published { socket, id, life });
+            }
+        }
+    }
+    let server = Published { socket, id, life };
+    // Gone is as good as replaced: the successor may have come and gone before this look.
+    if await_loss(sim, party, &server, Status::is_stolen) {
+        let _ = sim.call(Call::Grace);
+        drain(sim, party, server);
+    }
+}
+
+/// Accepts until the path is lost; false if it was not.
+pub(super) fn await_loss(sim: &Sim, party: Party, server: &Published<Fd>, is_lost: fn(Status) -> bool) -> bool {
+    let Published { socket, id, life } = server;
+    loop {
+        note(sim, Note::Serves, (socket, id, life));
+        if sim.call(Call::Await(socket.number())).is_err() {
+            return false;
+        }
+        if is_lost(with_protocol(sim, party, |protocol| protocol.status(*id))) {
+            note(sim, Note::Replaced, (socket, id, life));
+            return true;
         }
     }
 }
@@ -270,7 +359,7 @@ pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Pub
 
 /// One more create, alone, which closes again: what became of it.
 pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
-    let published = with_protocol(sim, party, |protocol| protocol.create()).map_err(|error| error.kind())?;
+    let published = with_protocol(sim, party, |protocol| begin(protocol)?.create()).map_err(|error| error.kind())?;
     note(sim, Note::Owns, ());
     let Published { socket, id, life } = published;
     let closed = with_protocol(sim, party, |protocol| protocol.close(socket, id, life));
@@ -281,7 +370,7 @@ pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
 pub(super) fn fresh_create_assuming_local(sim: &Sim) -> Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| {
         let options = Options { assume_local: true, ..protocol.options.clone() };
-        Protocol { options: &options, ..*protocol }.create()
+        begin(&Protocol { options: &options, ..*protocol })?.create()
     });
     created.map(drop).map_err(|error| error.kind())
 }

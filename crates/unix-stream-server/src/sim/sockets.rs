@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use rustix::io::Errno;
 
 use super::calls::{FdNumber, Name, Reply};
-use super::kernel::{Ino, Kernel, PROCESSES, Pid};
+use super::kernel::{Ino, Kernel, PROCESSES, Pid, maker};
 use super::process::{Client, Object};
 
 const QUEUE: usize = 4;
@@ -19,6 +19,10 @@ pub(super) struct Socket {
     pub(super) inode: Option<Ino>,
     pub(super) listening: bool,
     pub(super) shut: bool,
+    /// Its file is to be born with the mark of the replaceable.
+    pub(super) marked: bool,
+    /// A successor has taken its name over.
+    pub(super) replaced: bool,
     backlog: i32,
     /// Who waits to be accepted, the first one first
     queue: [Option<Pid>; QUEUE],
@@ -54,7 +58,15 @@ impl Socket {
 
 impl Kernel {
     pub(super) fn new_socket(&mut self, party: Pid) -> Reply {
-        let socket = Socket { inode: None, listening: false, shut: false, backlog: 0, queue: [None; QUEUE] };
+        let socket = Socket {
+            inode: None,
+            listening: false,
+            shut: false,
+            marked: false,
+            replaced: false,
+            backlog: 0,
+            queue: [None; QUEUE],
+        };
         let second = party + PROCESSES as Pid;
         let free = [party, second].into_iter().find(|&it| self.sockets[usize::from(it)].is_none());
         let number = free.expect("a party has two sockets at a time at the most");
@@ -109,6 +121,7 @@ impl Kernel {
                 return Err(Errno::WOULDBLOCK);
             }
             socket.enqueue(PROBE);
+            self.wake_server(number);
         }
         Ok(self.open(party, Object::Connection))
     }
@@ -140,6 +153,7 @@ impl Kernel {
             return Ok(Reply::Blocked);
         }
         socket.enqueue(party);
+        self.wake_server(number);
         self.process(party).client = Client::Queued;
         Ok(Reply::Done)
     }
@@ -190,6 +204,26 @@ impl Kernel {
         self.wake_clients(number);
     }
 
+    /// As [`accept`](Self::accept), but sleeps while nobody is there.
+    pub(super) fn accept_blocking(&mut self, party: Pid, fd: FdNumber) -> Result<Reply, Errno> {
+        let Object::Socket(number) = self.object(party, fd) else { return Err(Errno::NOTSOCK) };
+        match self.accept(party, fd) {
+            Err(Errno::WOULDBLOCK) => {
+                self.process(party).blocked = Some(number);
+                Ok(Reply::Blocked)
+            }
+            result => result,
+        }
+    }
+
+    /// A server that sleeps in accept() has somebody to accept.
+    fn wake_server(&mut self, number: Pid) {
+        let server = self.process(maker(number));
+        if server.blocked == Some(number) {
+            server.blocked = None;
+        }
+    }
+
     fn wake_clients(&mut self, number: Pid) {
         for process in &mut self.processes {
             if process.blocked == Some(number) {
@@ -206,6 +240,8 @@ impl Hash for Socket {
             self.inode.map_or(0, |inode| 1 + u64::from(inode))
                 | u64::from(self.listening) << 8
                 | u64::from(self.shut) << 9
+                | u64::from(self.marked) << 10
+                | u64::from(self.replaced) << 11
                 | queue << 16
                 | u64::from(self.backlog.cast_unsigned()) << 32,
         );

@@ -30,7 +30,11 @@ impl Explorer<'_> {
     /// been so since before the party's last look.
     fn judge_patience(&self, kernel: &Kernel) -> Result<(), String> {
         let Some(stopped) = kernel.processes.iter().position(|process| process.stopped) else { return Ok(()) };
-        let starters = kernel.processes.iter().filter(|it| it.class == Class::Ours && !it.notes.has(Note::Owns));
+        // Who would take over has a reason to wait for the lock of a live server.
+        let takes_over = |party: usize| self.scenario.roles.get(party).is_some_and(|role| role.party.takes_over());
+        let ours =
+            kernel.processes.iter().enumerate().filter(|(party, it)| it.class == Class::Ours && !takes_over(*party));
+        let starters = ours.map(|(_, it)| it).filter(|it| !it.notes.has(Note::Owns));
         if kernel.is_live_at_name(stopped as Pid) && starters.clone().any(|process| process.notes.has(Note::Locked)) {
             return Err(format!("P1: Locked, although party {stopped} serves at the name"));
         }
@@ -69,6 +73,12 @@ impl Explorer<'_> {
             if noise && !blocked && !strangers && !failed && process.class == Class::Ours {
                 return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
             }
+            if role.party.serves() && process.notes.has(Note::Owns) && process.blocked == Some(party as Pid) {
+                let told = crashed || strangers || failed || kernel.is_live_at_name(party as Pid);
+                if !told {
+                    return Err(format!("P7: party {party} was replaced, and still waits for clients"));
+                }
+            }
             let owns = role.party.stays() && process.notes.only(Note::Owns) && !process.crashed;
             let healed = process.notes.has(Note::Healed) && !process.notes.has(Note::Closing) && !process.crashed;
             if (owns || healed) && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
@@ -82,6 +92,16 @@ impl Explorer<'_> {
         if all_stay && !crashed && !blocked && !strangers && !shut && !failed && !users && winners != 1 {
             return Err(format!("P1: {winners} of {} got the path", processes.len()));
         }
+        let beside = kernel.at(Name::Temporary);
+        let alive = kernel.ino(Name::Temporary).is_some_and(|number| kernel.listener_of(number).is_some());
+        if !crashed && !failed && (alive || beside.is_some_and(|it| it.origin == Origin::Foreign)) {
+            return Err("P3: what is not ours was left under the temporary name".to_owned());
+        }
+        let live = (0..processes.len()).filter(|&party| kernel.is_live_at_name(party as Pid)).count();
+        let all_serve = self.scenario.roles.iter().all(|role| role.party.serves() || role.party == Party::Client);
+        if all_serve && !crashed && !blocked && !failed && live != 1 {
+            return Err("P7: each server was to be replaced by the next, and nobody serves".to_owned());
+        }
         let disturbed = crashed || blocked || strangers || shut || failed || stopped || users;
         if starters_heal(&self.scenario.roles) && !disturbed && !lives_at_name(kernel) {
             return Err("P1: a server that lost its path healed nothing, and nobody serves there".to_owned());
@@ -94,9 +114,11 @@ impl Explorer<'_> {
             let lock = kernel.has(Name::Lock) && !blocked;
             return if lock { Err("P5: nobody holds the lock any more, and it is left".to_owned()) } else { Ok(()) };
         }
+        let mut left = made(kernel);
+        // A server that lives on has its life lock.
+        left.retain(|&name| name != Name::Life || kernel.at(name).is_none_or(|life| life.flock.is_none()));
         let name = kernel.ino(Name::Socket);
         let someone_stays = name.is_some() && kernel.sockets.iter().flatten().any(|socket| socket.inode == name);
-        let left = made(kernel);
         if left.len() != usize::from(someone_stays) {
             return Err(format!("P5: everybody ended cleanly, and this is left: {left:?}"));
         }
@@ -185,5 +207,7 @@ fn is_blocked_by_git(kernel: &Kernel) -> bool {
 }
 
 fn has_foreign(kernel: &Kernel) -> bool {
-    [Name::Lock, Name::Socket].iter().any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
+    [Name::Lock, Name::Socket, Name::Temporary]
+        .iter()
+        .any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
 }

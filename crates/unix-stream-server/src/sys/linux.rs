@@ -69,6 +69,14 @@ impl Sys for Linux {
         sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
     }
 
+    fn exchange(&self, dir: &OwnedFd, one: &CStr, other: &CStr) -> Result<(), Errno> {
+        sysfs::renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE)
+    }
+
+    fn rename_over(&self, dir: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+        sysfs::renameat(dir, from, dir, to)
+    }
+
     fn pin(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         uninterrupted(|| sysfs::openat(dir, name, flags, Mode::empty()))
@@ -119,9 +127,13 @@ impl Sys for Linux {
     }
 
     fn connect(&self, pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+        self.connect_path(&proc_path(pin.as_fd(), None)?)
+    }
+
+    fn connect_path(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        let address = SocketAddrUnix::new(path)?;
         // Never a blocking connect: on a full backlog it sleeps for ever.
         let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let address = SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?;
         uninterrupted(|| net::connect(&socket, &address))?;
         Ok(socket)
     }
@@ -223,7 +235,7 @@ fn kind(kind: FileType) -> FileKind {
     }
 }
 
-fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
+pub(crate) fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
     Ok(uninterrupted(|| sysfs::fstatfs(file))?.f_type as u32)
 }
 
@@ -292,7 +304,12 @@ fn lists_all_locks(dev: u64) -> bool {
     /// `PROC_PID_INIT_INO`: the inode of the initial pid namespace (linux/proc_ns.h).
     const INITIAL: u64 = 0xefff_fffc;
     let is_initial = sysfs::stat("/proc/self/ns/pid").is_ok_and(|namespace| namespace.st_ino == INITIAL);
-    is_initial && fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
+    is_initial && is_kernels_own(dev)
+}
+
+/// Is a device number of stat(2) the one that the kernel uses inside, as it tells of in its lists?
+pub(crate) fn is_kernels_own(dev: u64) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
 }
 
 /// Is there a file system that goes by this number inside the kernel? A line reads `36 35 98:0 /mnt1 /mnt2 rw ...`
