@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use support::child::{Program, listen, ordinary_user, role, say, whole_process};
 use support::dir::{Dir, chmod, inode, put_file};
 use support::fork::in_a_forked_child;
-use support::sockets::{bound, stranger};
+use support::sockets::{bound, put_dead, stranger};
 use support::{PATIENCE, assert_error, child};
 use unix_stream_server::{ErrorKind, FileKind, PathEvent, PathReport, PathState, PathWatch, ServerSocket};
 
@@ -72,13 +72,14 @@ fn the_first_report_says_what_is_there_now() {
     let dir = Dir::new();
     for name in ["absent", "dead", "live", "file", "other"] {
         let path = dir.join(name);
-        let kept: Box<dyn std::any::Any> = match name {
-            "dead" => Box::new(support::sockets::put_dead(&path)),
-            "live" => Box::new(stranger(&path)),
-            "file" => Box::new(put_file(&path, b"precious", 0o600)),
-            "other" => Box::new(UnixDatagram::bind(&path).expect("bind")),
-            _ => Box::new(()),
-        };
+        let (mut live, mut other) = (None, None);
+        match name {
+            "dead" => put_dead(&path),
+            "live" => live = Some(stranger(&path)),
+            "file" => put_file(&path, b"precious", 0o600),
+            "other" => other = Some(UnixDatagram::bind(&path).expect("bind")),
+            _ => {}
+        }
         let mut watch = PathWatch::new(&path).expect("watch");
         let report = watch.wait().expect("a report");
         let expected = match name {
@@ -91,7 +92,7 @@ fn the_first_report_says_what_is_there_now() {
         assert_eq!((report.event, report.inspection.state), expected);
         assert!(name != "live" || is_live(report.inspection.state));
         assert_eq!(watch.check().expect("a check"), None);
-        drop(kept);
+        drop((live, other));
     }
 }
 
