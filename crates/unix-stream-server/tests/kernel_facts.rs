@@ -848,6 +848,33 @@ fn inotify_on_a_socket_tells_rename_away_and_chmod() {
 }
 
 #[test]
+fn inotify_watches_the_file_behind_a_pin_wherever_its_name_went() {
+    let scratch = Scratch::shared();
+    let _server = listening(scratch.path("s"));
+    let pin = pin(scratch.path("s"));
+    fs::rename(scratch.path("s"), scratch.path("away")).unwrap();
+    let _other = listening(scratch.path("s"));
+    let file = watch(Path::new(&format!("/proc/thread-self/fd/{}", pin.as_raw_fd())));
+    fs::chmod(scratch.path("s"), Mode::from_raw_mode(0o600)).unwrap();
+    assert_eq!(events(&file), []);
+    fs::unlink(scratch.path("away")).unwrap();
+    assert_eq!(events(&file), [ReadFlags::ATTRIB]);
+}
+
+#[test]
+fn inotify_on_a_socket_tells_an_exchange_and_nothing_of_its_neighbours() {
+    let scratch = Scratch::shared();
+    let _servers = [listening(scratch.path("s")), listening(scratch.path("t"))];
+    let (one, other) = (watch(&scratch.path("s")), watch(&scratch.path("t")));
+    stdfs::write(scratch.path("neighbour"), "").unwrap();
+    fs::unlink(scratch.path("neighbour")).unwrap();
+    assert_eq!(events(&one), []);
+    fs::renameat_with(CWD, scratch.path("s"), CWD, scratch.path("t"), RenameFlags::EXCHANGE).unwrap();
+    assert_eq!(events(&one), [ReadFlags::MOVE_SELF]);
+    assert_eq!(events(&other), [ReadFlags::MOVE_SELF]);
+}
+
+#[test]
 fn inotify_needs_read_permission_on_the_socket() {
     as_ordinary_user("inotify_needs_read_permission_on_the_socket", || {
         let scratch = Scratch::shared();
