@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how it is explained. One file a command.
 
 mod connect;
+mod ensure;
 mod race;
 mod serve;
 mod status;
@@ -9,6 +10,7 @@ mod values;
 use clap::{Parser, Subcommand};
 
 pub(crate) use connect::Connect;
+pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, Scope, Serve};
 pub(crate) use status::Status;
@@ -18,17 +20,18 @@ Exit statuses:
     0  done
     1  failed
     2  wrong usage
-    3  serve: the path is in use, or its lock was not had in time
+    3  serve, ensure: the path is in use, or its lock was not had in time
        connect, status: nobody lives there (absent, dead, not a socket)
-    4  serve: something that is no socket is at the path; all: cannot tell
+    4  serve, ensure: something that is no socket is at the path; all: cannot tell
     5  served, but the path was deleted or taken by somebody meanwhile
-  126  PROG cannot be run     127  PROG is not found     (serve --activate)";
+  126  PROG cannot be run     127  PROG is not found     (serve --activate, ensure)";
 
 const EXAMPLES: &str = "\
 Examples:
   unix-ss serve /run/me/echo -- cat                     one `cat` for each client
   unix-ss serve --activate /run/me/web -- my-server     one server, given the socket
   echo hello | unix-ss connect /run/me/echo             be a client
+  unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
   unix-ss race                                          why not just unlink and bind?
 ";
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = status::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", status::EXAMPLES))]
     Status(Status),
+    /// Start PROG behind PATH, unless something lives there
+    #[command(long_about = ensure::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", ensure::EXAMPLES))]
+    Ensure(Ensure),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),
@@ -68,6 +74,9 @@ pub(crate) enum Command {
     /// The other half of `serve --activate`: the listener is standard input
     #[command(name = ACTIVATE_EXEC, hide = true)]
     ActivateExec(ActivateExec),
+    /// The supervisor of `ensure --wait-listen`
+    #[command(name = WAIT_LISTEN, hide = true)]
+    WaitListen(WaitListen),
 }
 
 #[cfg(test)]

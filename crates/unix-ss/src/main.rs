@@ -6,19 +6,25 @@ mod activate;
 mod children;
 mod cli;
 mod connect;
+mod demand;
+mod detached;
+mod ensure;
 mod errno;
 mod exit;
 mod fenced;
+mod leaving;
 mod lost;
 mod message;
 mod program;
 mod race;
+mod replay;
 mod serve;
 mod signals;
 mod socket;
 mod status;
 mod transfer;
 mod users;
+mod wait_listen;
 
 use std::process::ExitCode;
 
@@ -40,8 +46,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Ensure(args) => ensure::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
+        Command::WaitListen(args) => wait_listen::run(&args),
     })
 }

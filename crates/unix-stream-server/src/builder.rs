@@ -212,6 +212,10 @@ impl Builder {
         Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
     }
 
+    pub(crate) fn into_options(self) -> Options {
+        self.options
+    }
+
     fn place(&self, path: &Path) -> Result<Place<std::os::fd::OwnedFd>> {
         if let Some(mode @ 0o1000..) = self.options.mode {
             let why = format!("mode {mode:o} has bits beyond 777; give permission bits only");

@@ -148,6 +148,14 @@ impl Ownership {
         (self.id.dev, self.id.ino)
     }
 
+    /// The same without giving up the answers: what stands at the path can still be asked.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+        if self.process.is_current() {
+            self.end_life();
+        }
+    }
+
     /// The duty to remove the path ends; what stands there stays.
     pub(crate) fn leave_path(mut self) {
         self.armed = false;

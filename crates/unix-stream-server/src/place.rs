@@ -95,6 +95,12 @@ impl Place<OwnedFd> {
         Ok(place)
     }
 
+    /// The same place with `<name>.start` for its lock.
+    pub(crate) fn of_start(mut self) -> Self {
+        self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), ".start");
+        self
+    }
+
     /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
     fn require_proc(&self, operation: &'static str) -> Result<()> {
         let opened = fs::fstat(&self.dir);

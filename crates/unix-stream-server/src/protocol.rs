@@ -7,6 +7,7 @@
 mod close;
 mod judge;
 mod lock;
+mod start;
 mod take_over;
 
 use std::ffi::CStr;

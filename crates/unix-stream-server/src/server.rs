@@ -40,6 +40,14 @@ impl ServerSocket {
         ServerSocket { ownership: Ownership::new(place, options, id, life), listener: UnixListener::from(socket) }
     }
 
+    pub(crate) fn from_parts(ownership: Ownership, listener: UnixListener) -> Self {
+        ServerSocket { ownership, listener }
+    }
+
+    pub(crate) fn take_apart(self) -> (Ownership, UnixListener) {
+        (self.ownership, self.listener)
+    }
+
     /// Creates a server socket with the default options: mode 0600, the kernel's largest backlog, 5 seconds for the
     /// lock. See [`Builder::create`] for the errors.
     ///

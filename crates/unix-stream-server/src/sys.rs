@@ -3,10 +3,14 @@
 //! The shipping protocol runs over [`linux::Linux`]; in the unit tests the same code runs over a simulated kernel
 //! (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
 
+pub(crate) mod bound;
 pub(crate) mod diag;
 pub(crate) mod fork_mark;
+pub(crate) mod inherited;
 pub(crate) mod linux;
 pub(crate) mod peercred;
+pub(crate) mod queue;
+pub(crate) mod spawn;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};

@@ -12,9 +12,6 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::{Drain, ServerSocket};
 
-/// How long a server that has been replaced goes on accepting: a client may have found its socket just before, and be
-/// on the way into its queue. That takes microseconds, unless the client is not scheduled for a while.
-const GRACE: Duration = Duration::from_millis(100);
 /// How often the path is looked at while nobody comes. A successor wakes us; only one that was killed just before it
 /// could, or a thief, is noticed this late.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,11 +39,17 @@ enum Stage {
 }
 
 impl UntilReplaced {
+    /// How long a server that has been replaced goes on accepting, if nothing else is said: 100 ms.
+    ///
+    /// A client may have found its socket just before, and be on the way into its queue. That takes microseconds, unless
+    /// the client is not scheduled for a while.
+    pub const GRACE: Duration = Duration::from_millis(100);
+
     pub(crate) fn new(server: ServerSocket) -> Self {
-        UntilReplaced { stage: Stage::Serving(server), grace: GRACE }
+        UntilReplaced { stage: Stage::Serving(server), grace: Self::GRACE }
     }
 
-    /// How long to go on accepting after being replaced. Default: 100 ms.
+    /// How long to go on accepting after being replaced. Default: [`GRACE`](Self::GRACE).
     ///
     /// A client that looks the path up just before the successor takes it, and is then not scheduled for so long, is
     /// refused (`ECONNREFUSED`).

@@ -231,7 +231,7 @@ fn kind(kind: FileType) -> FileKind {
     }
 }
 
-fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
+pub(crate) fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
     Ok(uninterrupted(|| sysfs::fstatfs(file))?.f_type as u32)
 }
 
@@ -300,7 +300,12 @@ fn lists_all_locks(dev: u64) -> bool {
     /// `PROC_PID_INIT_INO`: the inode of the initial pid namespace (linux/proc_ns.h).
     const INITIAL: u64 = 0xefff_fffc;
     let is_initial = sysfs::stat("/proc/self/ns/pid").is_ok_and(|namespace| namespace.st_ino == INITIAL);
-    is_initial && fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
+    is_initial && is_kernels_own(dev)
+}
+
+/// Is a device number of stat(2) the one that the kernel uses inside, as it tells of in its lists?
+pub(crate) fn is_kernels_own(dev: u64) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
 }
 
 /// Is there a file system that goes by this number inside the kernel? A line reads `36 35 98:0 /mnt1 /mnt2 rw ...`
