@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use unix_stream_server::LockScope;
+use unix_stream_server::{LockScope, UntilReplaced};
 
 use crate::process;
 use crate::waits::Waits;
 
 /// What a server that has been replaced goes on for, if the flood does not say otherwise: the library's own grace time.
-pub const GRACE: Duration = Duration::from_millis(100);
+pub const GRACE: Duration = UntilReplaced::GRACE;
 
 /// What a flood is to be.
 #[derive(Clone, Debug)]

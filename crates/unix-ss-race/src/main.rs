@@ -171,7 +171,11 @@ fn text(options: &Options, summary: &Summary) -> String {
             summary.total(),
             list(summary.operations.iter().map(|(what, number)| format!("{number} {what}")).collect())
         ),
-        format!("owners: {}", list(summary.owners.iter().map(|(who, number)| format!("{number} {who}")).collect())),
+        format!(
+            "owners: {}; {} were replaced",
+            list(summary.owners.iter().map(|(who, number)| format!("{number} {who}")).collect()),
+            summary.hand_overs
+        ),
         format!("refused: {}", list(summary.refusals.iter().map(|(why, number)| format!("{number} {why}")).collect())),
         format!("clients: {}", list(summary.clients.iter().map(|(how, number)| format!("{number} {how}")).collect())),
         format!("{} violations", summary.violations.len()),

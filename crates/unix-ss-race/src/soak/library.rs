@@ -86,7 +86,8 @@ fn lives(options: &Options, servers: &[(String, &dyn Fn(&Path) -> Job)]) -> io::
     dir.close()?;
     let seconds = begun.elapsed().as_secs_f64();
     let whats = servers.iter().map(|(what, _)| what.clone());
-    let life = |(what, [before, after]): (String, [Usage; 2])| Life { what, before, after, failures, zombies: 0, seconds };
+    let life =
+        |(what, [before, after]): (String, [Usage; 2])| Life { what, before, after, failures, zombies: 0, seconds };
     Ok(whats.zip(found).map(life).collect())
 }
 
