@@ -32,7 +32,7 @@ pub struct Options {
     pub take_overs: u64,
     /// How often each of two processes takes over from the other.
     pub returns: u64,
-    /// How many PROGs `serve` runs.
+    /// How many PROGs `serve` runs; 0: without it.
     pub progs: u64,
     /// The command `unix-ss`.
     pub program: PathBuf,
@@ -85,7 +85,9 @@ const ANONYMOUS_SLACK_KIB: u64 = 512;
 pub fn run(options: &Options) -> io::Result<Vec<Life>> {
     let mut lives = vec![library::chain(options)?];
     lives.extend(library::returns(options)?);
-    lives.push(progs::serve(&options.program, &options.dir, options.progs)?);
+    if options.progs > 0 {
+        lives.push(progs::serve(&options.program, &options.dir, options.progs)?);
+    }
     Ok(lives)
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct Soak {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..))]
     returns: u64,
 
-    /// How many PROGs `unix-ss serve` runs
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How many PROGs `unix-ss serve` runs; 0: without it
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
     progs: u64,
 
     /// All four divided by this
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Soak) -> io::Result<bool> {
         connections: part(arguments.connections),
         take_overs: part(arguments.take_overs),
         returns: part(arguments.returns),
-        progs: part(arguments.progs),
+        progs: if arguments.progs == 0 { 0 } else { part(arguments.progs) },
         program,
     })?;
     for life in &lives {

@@ -60,11 +60,8 @@ mod tests {
 
     #[test]
     fn a_process_knows_its_descriptors_its_memory_and_its_children() {
-        let before = Usage::here().expect("/proc");
-        let file = fs::File::open("/proc/self/stat").expect("a file");
-        assert!(Usage::here().expect("/proc").descriptors > before.descriptors.saturating_sub(1));
-        drop(file);
-        assert!(before.anonymous_kib > 0);
+        let now = Usage::here().expect("/proc");
+        assert!(now.descriptors > 0 && now.anonymous_kib > 0);
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let is_there = children(std::process::id()).expect("/proc").contains(&(child.id(), false));
         child.kill().expect("it is alive");
