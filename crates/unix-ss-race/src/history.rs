@@ -72,6 +72,8 @@ words! {
         Drain, Close, Drop, Free,
         // replaced, and then accepting for the grace time and handing out its queue
         HandedOver,
+        // its socket was deleted; it has put another there, and handed out the old queue
+        Healed,
         // what an end found
         StillOurs, Gone, Replaced, Unknown,
         // clients

@@ -172,8 +172,9 @@ fn text(options: &Options, summary: &Summary) -> String {
             list(summary.operations.iter().map(|(what, number)| format!("{number} {what}")).collect())
         ),
         format!(
-            "owners: {}; {} were replaced",
+            "owners: {}; {} were healed, {} were replaced",
             list(summary.owners.iter().map(|(who, number)| format!("{number} {who}")).collect()),
+            summary.heals,
             summary.hand_overs
         ),
         format!("refused: {}", list(summary.refusals.iter().map(|(why, number)| format!("{number} {why}")).collect())),

@@ -6,6 +6,7 @@
 mod client;
 mod conductor;
 mod foreign;
+mod healing;
 mod server;
 mod sites;
 mod yielding;
@@ -70,6 +71,8 @@ pub struct Summary {
     pub owners: BTreeMap<String, u64>,
     /// How often a server was replaced, and handed out its queue.
     pub hand_overs: u64,
+    /// How often a server whose socket was deleted has put another there.
+    pub heals: u64,
     /// Errors that were to be expected, by kind.
     pub refusals: BTreeMap<String, u64>,
     /// What the clients met, by kind.

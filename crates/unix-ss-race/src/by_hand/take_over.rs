@@ -49,12 +49,11 @@ fn rename_over(path: &Path, new: &Path, socket: &OwnedFd, backlog: i32, window: 
     Ok(())
 }
 
-/// The same without the lock, where a live server stands that may be replaced; and the new socket's file.
-pub(super) fn without_lock(
-    path: &Path,
-    recipe: Recipe,
-    wish: Wish,
-) -> Result<Option<(UnixListener, (u64, u64))>, Refusal> {
+/// A listener, and the device and inode of its socket's file.
+type Placed = (UnixListener, (u64, u64));
+
+/// The same without the lock, where a live server stands that may be replaced.
+pub(super) fn without_lock(path: &Path, recipe: Recipe, wish: Wish) -> Result<Option<Placed>, Refusal> {
     let is_live = probe(&SocketAddrUnix::new(path)?, SocketFlags::NONBLOCK).is_ok();
     let Some(predecessor) = predecessor(path, recipe).ok().filter(|_| is_live) else { return Ok(None) };
     let socket = socket(SocketFlags::CLOEXEC)?;

@@ -104,7 +104,7 @@ impl Owner {
 
     /// Its end was graceful, and came to its end.
     pub(super) fn drained(&self) -> bool {
-        matches!((self.closing, self.closed), (Some((Word::Drain | Word::HandedOver, _)), Some(_)))
+        matches!((self.closing, self.closed), (Some((Word::Drain | Word::HandedOver | Word::Healed, _)), Some(_)))
     }
 
     /// It ended because it had been replaced, with a grace time: the path was another's, before and after.

@@ -38,8 +38,11 @@ pub(super) fn returns(options: &Options) -> io::Result<Vec<Life>> {
     )
 }
 
+/// What to call a server, and what it is to do at a path.
+type Wanted<'a> = (String, &'a dyn Fn(&Path) -> Job);
+
 /// Starts servers, and clients; at the end of the servers' lives takes the path over from who is left, and closes.
-fn lives(options: &Options, servers: &[(String, &dyn Fn(&Path) -> Job)]) -> io::Result<Vec<Life>> {
+fn lives(options: &Options, servers: &[Wanted]) -> io::Result<Vec<Life>> {
     let begun = Instant::now();
     let dir = tempfile::Builder::new().prefix("unix-ss-soak.").tempdir_in(&options.dir)?;
     let path = dir.path().join("s");

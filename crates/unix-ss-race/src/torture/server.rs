@@ -75,14 +75,18 @@ impl Worker {
                 self.clean(&site)?;
                 continue;
             }
-            self.counter += 1;
-            let token = u64::from(self.job.number) << 20 | self.counter;
+            let token = self.new_token();
             let dies = self.one_life(&site, token)?;
             if dies {
                 kill_self(); // with the fuse lit, the next life would end without a word
             }
         }
         Ok(())
+    }
+
+    pub(super) fn new_token(&mut self) -> u64 {
+        self.counter += 1;
+        u64::from(self.job.number) << 20 | self.counter
     }
 
     /// Whether the fuse has been lit.
@@ -134,7 +138,7 @@ impl Worker {
                 .map_or_else(|error| of_error(&error), |()| Word::None);
             self.history.tell(&event(What::Succeeded, word).at([before, now()]))?;
         }
-        let server = if replaceable && self.random.u8(..8) != 0 {
+        let mut server = if replaceable && self.random.u8(..8) != 0 {
             match self.hold_until_replaced(server, site, token)? {
                 Some(server) => server,
                 None => return Ok(dies),
@@ -142,6 +146,11 @@ impl Worker {
         } else {
             self.hold(server, token)
         };
+        let mut token = token;
+        if let Some(new) = self.heal(&mut server, site, (token, asks), before, dies)? {
+            token = new;
+            server = self.hold(server, token);
+        }
         self.end(server, site, token)?;
         Ok(dies)
     }
