@@ -48,7 +48,7 @@ pub fn connect_timeout(path: impl AsRef<Path>, timeout: Duration) -> Result<Unix
     connect_until(path.as_ref(), Instant::now().checked_add(timeout))
 }
 
-fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
+pub(crate) fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
     check(path, CONNECT)?;
     let failed = |errno| Error::system(CONNECT, path, "connect", errno);
     let mut refused: Option<Stat> = None;

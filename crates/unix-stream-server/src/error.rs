@@ -48,6 +48,10 @@ pub enum ErrorKind {
     Forked,
     /// The server's backlog was full for the whole time given (`ETIMEDOUT`).
     TimedOut,
+    /// The server is of another user than expected; nothing was sent to it (`EPERM`).
+    WrongPeer,
+    /// A directory is not ours alone: another user owns it, or may write to it (`EPERM`).
+    NotPrivate,
     /// A system call failed; the errno says how.
     System,
 }
@@ -152,7 +156,7 @@ impl Error {
         self.0.errno.raw_os_error()
     }
 
-    /// Who holds the path, for [`ErrorKind::InUse`] where the kernel told.
+    /// Who holds the path, for [`ErrorKind::InUse`] and [`ErrorKind::WrongPeer`] where the kernel told.
     #[must_use]
     pub fn peer(&self) -> Option<PeerCredentials> {
         self.0.peer

@@ -36,8 +36,12 @@
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
+//! | be a client of just this user's server | [`ConnectOptions`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
-//! | know who my client is | [`peer_credentials`] |
+//! | know who my client is | [`peer_credentials`], [`peer_groups`], [`peer_pidfd`] |
+//! | serve only some users or groups | [`PeerRules`], [`ServerSocket::accept_from`] |
+//! | have a directory for my sockets that is mine alone | [`runtime_dir()`] |
+//! | remove what dead servers left in a directory | [`CleanOptions`] |
 //!
 //! # Hazards
 //!
@@ -71,7 +75,9 @@ compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md")
 
 mod builder;
 mod claim;
+mod clean;
 mod connect;
+mod connect_options;
 mod drain;
 mod error;
 mod ownership;
@@ -80,6 +86,8 @@ mod place;
 mod probe;
 mod process;
 mod protocol;
+mod rules;
+mod runtime_dir;
 mod server;
 #[cfg(test)]
 mod sim;
@@ -88,13 +96,17 @@ mod sys;
 
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
+pub use clean::{CleanEvent, CleanOptions, Leftover, Outcome};
 pub use connect::{connect, connect_timeout};
+pub use connect_options::ConnectOptions;
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
 pub use ownership::Ownership;
-pub use peer::peer_credentials;
+pub use peer::{peer_credentials, peer_groups, peer_pidfd};
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
+pub use rules::{Allowed, PeerRules, Refused};
+pub use runtime_dir::runtime_dir;
 pub use server::{IntoPartsError, ServerSocket};
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 

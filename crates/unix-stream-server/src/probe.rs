@@ -10,9 +10,9 @@ use crate::PathState;
 use crate::error::Result;
 use crate::place::{Place, check};
 use crate::protocol::{Proof, judge_pin};
-use crate::sys::diag::find_listener;
+use crate::sys::diag::{Listener, find_listener};
 use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{FileId, FlockHolder, Stat, Sys};
+use crate::sys::{FlockHolder, Stat, Sys};
 
 const PROBE: &str = "probe";
 
@@ -49,6 +49,9 @@ pub struct Inspection {
     pub inode: Option<u64>,
     /// The lock of the path; of the target's path, if it is a symbolic link.
     pub lock: LockState,
+    /// The user who made the listening socket, where the kernel lists it (since Linux 5.3): known of other users' servers
+    /// too, of which no process can be named. For a socket that was handed out, whoever made it.
+    pub listener_uid: Option<u32>,
 }
 
 /// What is known of `<path>.lock`.
@@ -92,13 +95,14 @@ pub enum LockState {
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     let path = path.as_ref();
     check(path, PROBE)?;
-    let (state, stat) = match pin_following(path) {
+    let (state, stat, listener_uid) = match pin_following(path) {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
-            let listed = stat.and_then(|stat| listed_state(stat.id));
-            (listed.unwrap_or_else(|| judge_pin(&Linux, &pin, Proof::None)), stat)
+            let listener = stat.and_then(|stat| find_listener(stat.id));
+            let state = listener.map_or_else(|| judge_pin(&Linux, &pin, Proof::None), listed_state);
+            (state, stat, listener.and_then(|listener| listener.uid))
         }
-        Err(state) => (state, None),
+        Err(state) => (state, None, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
     let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
@@ -109,17 +113,17 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         // Of the socket that a client would get to.
         lock: lock_state(target.as_deref().unwrap_or(path)),
         target,
+        listener_uid,
     })
 }
 
-/// The state by the kernel's own list. Its silence says nothing.
-fn listed_state(file: FileId) -> Option<PathState> {
-    let listener = find_listener(file)?;
-    Some(match (listener.is_stream, listener.is_full) {
+/// The state by the kernel's own list.
+fn listed_state(listener: Listener) -> PathState {
+    match (listener.is_stream, listener.is_full) {
         (false, _) => PathState::OtherType,
         (true, true) => PathState::Busy,
         (true, false) => PathState::Live { peer: listener.holder() },
-    })
+    }
 }
 
 fn pin_following(path: &Path) -> Result<OwnedFd, PathState> {

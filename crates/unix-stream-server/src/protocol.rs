@@ -6,6 +6,7 @@
 
 mod judge;
 mod lock;
+mod sweep;
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use judge::Verdict;
 pub(crate) use judge::{Proof, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
+pub(crate) use sweep::{Left, Sweep, Swept};
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.
 const ATTEMPTS: usize = 16;

@@ -6,6 +6,7 @@
 pub(crate) mod diag;
 pub(crate) mod fork_mark;
 pub(crate) mod linux;
+pub(crate) mod overflow;
 pub(crate) mod peercred;
 
 use std::ffi::CStr;

@@ -56,7 +56,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
-    fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
+    pub(super) fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
         match self.sys.pin(&self.place.dir, name) {
             Ok(pin) => self.verdict_of(pin, proof),
             Err(Errno::NOENT) => Verdict::Absent,

@@ -10,7 +10,7 @@ use super::rejected::Rejected;
 use super::{Fd, Sim, others};
 use crate::error::{ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Options, Protocol, Published};
+use crate::protocol::{Options, Protocol, Published, Sweep};
 use crate::{LockScope, PathState};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub(super) enum Party {
     CreateWithRights,
     /// Removes a dead socket under the lock.
     Clean,
+    /// Removes all that the dead left: socket, locks and temporary name.
+    Sweep,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
@@ -57,7 +59,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 11] = [
+    pub(super) const OURS: [Party; 12] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -69,6 +71,7 @@ impl Party {
         Party::CreateLongNameClose,
         Party::CreateWithRights,
         Party::Clean,
+        Party::Sweep,
     ];
     const OTHERS: [Party; 8] = [
         Party::Git,
@@ -166,6 +169,11 @@ impl Party {
                 let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
+            Party::Sweep => {
+                let sweep = Sweep { sockets: true, changed_before: None };
+                let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
+                note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
+            }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),
             Party::ShutsCopy => others::shuts_copy(sim),
@@ -193,7 +201,7 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         lock: name(c"s.lock"),
         life: name(c"s.owner"),
         route: match party {
-            Party::CreateLongNameClose => Route::Beside(name(c"s.new")),
+            Party::CreateLongNameClose | Party::Sweep => Route::Beside(name(c"s.new")),
             _ => Route::Path,
         },
     };
