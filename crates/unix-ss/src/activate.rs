@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio;
 use unix_stream_server::Ownership;
 
 use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
+use crate::identity::Identity;
 use crate::message::{reason, say};
 use crate::program::{split, stale_variables};
 use crate::signals::Signals;
@@ -38,15 +40,34 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
     let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
     let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
         .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
+    let run_as = socket::identity(args)?;
     let (listener, ownership) = socket::create(args)?.into_parts().map_err(|error| {
         say(&error);
         exit::FAILED
     })?;
-    ready.announce();
-    let child = start(args, &listener, &ownership).map_err(|error| {
-        say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
-        exit::CANNOT_RUN
-    })?;
+    let start = |run_as| {
+        start(args, &listener, &ownership, run_as).map_err(|error| {
+            say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
+            exit::CANNOT_RUN
+        })
+    };
+    let child = match run_as {
+        None => {
+            ready.announce();
+            start(None)?
+        }
+        Some(identity) => {
+            let (started, inherited) = pipe_with(PipeFlags::CLOEXEC)
+                .map_err(|errno| failed(format_args!("cannot make a pipe: {}", reason(&errno.into()))))?;
+            let child = start(Some((&identity, inherited.as_fd())))?;
+            drop(inherited);
+            // Until PROG listens as itself, clients would take it for us. Or until there is a signal to see to.
+            let mut ends = [PollFd::new(&started, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            while poll(&mut ends, None) == Err(Errno::INTR) {}
+            ready.announce();
+            child
+        }
+    };
     let mut supervised = Supervised { child, listener, ownership, path_status: None };
     let ended =
         supervised.wait(&signals).map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
@@ -58,14 +79,23 @@ fn failed(why: std::fmt::Arguments<'_>) -> u8 {
     exit::FAILED
 }
 
-fn start(args: &Serve, listener: &UnixListener, ownership: &Ownership) -> io::Result<Child> {
+fn start(
+    args: &Serve,
+    listener: &UnixListener,
+    ownership: &Ownership,
+    run_as: Option<(&Identity, BorrowedFd<'_>)>,
+) -> io::Result<Child> {
     // PROG goes on serving if we are killed, and so the life lock must live as long as PROG. It inherits a copy.
     let _life = ownership.life_lock().map(inheritable).transpose()?;
-    Command::new("/proc/self/exe")
-        .arg0("unix-ss")
-        .arg(ACTIVATE_EXEC)
-        .arg("--fd-name")
-        .arg(args.fd_name.as_deref().unwrap_or("unix-ss"))
+    let started = run_as.map(|(_, started)| inheritable(started)).transpose()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("unix-ss").arg(ACTIVATE_EXEC).arg("--fd-name").arg(args.fd_name.as_deref().unwrap_or("unix-ss"));
+    if let (Some((identity, _)), Some(started)) = (run_as, &started) {
+        command.arg("--identity").arg(identity.to_string()).arg("--started-fd").arg(started.as_raw_fd().to_string());
+        let backlog = args.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
+        command.arg("--backlog").arg(backlog.to_string());
+    }
+    command
         .arg("--")
         .args(&args.program)
         .stdin(OwnedFd::from(listener.try_clone()?))
@@ -172,9 +202,23 @@ fn count(listener: &UnixListener) -> usize {
 /// The hidden half: becomes PROG. Returns the exit status only if that failed.
 pub(crate) fn become_program(args: &ActivateExec) -> u8 {
     // First of all, while whatever has the number 3 can only be inherited.
-    if let Err(error) = put_in_place() {
-        return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error)));
+    let started = args.other.started_fd.map(fenced::inherited).transpose();
+    let listener = match started.and_then(|started| Ok((started, put_in_place()?))) {
+        Ok(places) => places,
+        Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
+    };
+    let (_started, listener) = listener;
+    if let Some(identity) = &args.other.identity {
+        if let Err(error) = identity.assume() {
+            say(format_args!("cannot become the user of --run-as: {}", reason(&error)));
+            return exit::CANNOT_RUN;
+        }
+        // Clients see the user who listened last. The queue stays as it is.
+        if let Err(errno) = rustix::net::listen(&listener, args.other.backlog) {
+            return failed(format_args!("cannot listen as the user of --run-as: {}", reason(&errno.into())));
+        }
     }
+    let _ = listener.into_raw_fd(); // PROG's from here on
     let (program, rest) = split(&args.program);
     let mut command = Command::new(program);
     command.args(rest);
@@ -192,7 +236,7 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
 }
 
 /// The listener to descriptor 3, and /dev/null to standard input.
-fn put_in_place() -> io::Result<()> {
+fn put_in_place() -> io::Result<OwnedFd> {
     let mut target = match fenced::in_the_way(LISTEN_FD) {
         Some(other) => other,
         None => rustix::io::fcntl_dupfd_cloexec(stdio::stdin(), LISTEN_FD)?,
@@ -200,7 +244,6 @@ fn put_in_place() -> io::Result<()> {
     // dup2 of a descriptor to a free number, or over another; either way to be kept open by exec.
     rustix::io::dup2(stdio::stdin(), &mut target)?;
     rustix::io::fcntl_setfd(&target, FdFlags::empty())?;
-    let _ = target.into_raw_fd(); // PROG's from here on
     stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(())
+    Ok(target)
 }

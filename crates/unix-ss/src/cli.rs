@@ -1,6 +1,8 @@
 //! The command line: what can be said, and how it is explained. One file a command.
 
+mod clean;
 mod connect;
+mod peers;
 mod race;
 mod serve;
 mod status;
@@ -8,9 +10,11 @@ mod values;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use clean::Clean;
 pub(crate) use connect::Connect;
+pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
-pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, Scope, Serve};
+pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, RUN_AS_EXEC, RunAsExec, Scope, Serve};
 pub(crate) use status::Status;
 
 const EXIT_STATUSES: &str = "\
@@ -20,7 +24,9 @@ Exit statuses:
     2  wrong usage
     3  serve: the path is in use, or its lock was not had in time
        connect, status: nobody lives there (absent, dead, not a socket)
-    4  serve: something that is no socket is at the path; all: cannot tell
+       clean: a live server is at the path, or a lock was not had
+    4  serve, clean: something that is no socket is at the path
+       connect: the server is of another user than expected; all: cannot tell
     5  served, but the path was deleted or taken by somebody meanwhile
   126  PROG cannot be run     127  PROG is not found     (serve --activate)";
 
@@ -30,6 +36,7 @@ Examples:
   unix-ss serve --activate /run/me/web -- my-server     one server, given the socket
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss status /run/me/*                              who has which path?
+  unix-ss clean --dry-run /run/me                       what did the dead leave?
   unix-ss race                                          why not just unlink and bind?
 ";
 
@@ -59,6 +66,9 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = status::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", status::EXAMPLES))]
     Status(Status),
+    /// Remove dead sockets, and what killed starters left
+    #[command(long_about = clean::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", clean::EXAMPLES))]
+    Clean(Clean),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),
@@ -68,6 +78,9 @@ pub(crate) enum Command {
     /// The other half of `serve --activate`: the listener is standard input
     #[command(name = ACTIVATE_EXEC, hide = true)]
     ActivateExec(ActivateExec),
+    /// The other half of `serve --run-as`
+    #[command(name = RUN_AS_EXEC, hide = true)]
+    RunAsExec(RunAsExec),
 }
 
 #[cfg(test)]

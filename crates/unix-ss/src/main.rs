@@ -4,11 +4,14 @@
 
 mod activate;
 mod children;
+mod clean;
 mod cli;
 mod connect;
 mod errno;
 mod exit;
 mod fenced;
+mod gate;
+mod identity;
 mod lost;
 mod message;
 mod program;
@@ -40,8 +43,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Clean(args) => clean::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
+        Command::RunAsExec(args) => identity::become_program(&args),
     })
 }
