@@ -90,23 +90,26 @@ impl<'a> Directory<'a> {
         let count = sockets.len() + locks.len() + temporaries.len() + directories.len() + others;
         each(CleanEvent::Directory { path: &self.shown, entries: count });
         (0..others + directories.len()).for_each(|_| each(CleanEvent::Looked));
+        let mut done = HashSet::new();
         for name in sockets {
             self.clean_one(&name, each);
             each(CleanEvent::Looked);
+            done.insert(name);
             if self.is_gone() {
                 return Err(Ended::Gone);
             }
         }
         for (file, name) in locks {
-            // Often gone by now, together with the socket.
-            if Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
-                let long = hash_of_name(&name).and_then(|hash| long.get(&hash));
-                self.clean_one(long.unwrap_or(&name), each);
+            let name = hash_of_name(&name).and_then(|hash| long.get(&hash)).unwrap_or(&name);
+            // With the socket of that name all its locks have been seen to.
+            if !done.contains(name) && Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+                self.clean_one(name, each);
+                done.insert(name.clone());
             }
             each(CleanEvent::Looked);
         }
         for (file, name) in self.with_names(temporaries, long)? {
-            if Linux.stat_at(&self.place.dir, &file).is_ok() {
+            if !done.contains(&name) && Linux.stat_at(&self.place.dir, &file).is_ok() {
                 self.clean_one(&name, each);
             }
             each(CleanEvent::Looked);
