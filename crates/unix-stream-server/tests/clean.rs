@@ -309,6 +309,8 @@ fn the_temporary_name_of_a_killed_start_goes_and_that_of_one_at_work_stays() {
         let dir = Dir::new();
         put_dead(&dir.join(temporary(&name)));
         put_file(&dir.join(&lock), b"", MARK);
+        let owner = if length > 249 { hashed(&name, ".owner") } else { format!("{name}.owner") };
+        put_file(&dir.join(owner), b"", MARK);
         age(&dir.join(temporary(&name)));
         let holder = fs::File::open(dir.join(&lock)).expect("open");
         rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
@@ -319,7 +321,7 @@ fn the_temporary_name_of_a_killed_start_goes_and_that_of_one_at_work_stays() {
         clean_dir(&CleanOptions::new(), dir.path());
         assert_eq!(dir.names(), [""; 0], "{length}");
         // Beside a server of that name; and left alone by its lock, which somebody took away.
-        let server = ServerSocket::builder().lock_scope(LockScope::Lifetime).create(dir.join(&name));
+        let server = ServerSocket::create(dir.join(&name));
         put_dead(&dir.join(temporary(&name)));
         age(&dir.join(temporary(&name)));
         clean_dir(&CleanOptions::new(), dir.path());
@@ -495,7 +497,7 @@ fn a_directory_that_vanishes_meanwhile_is_no_disaster() {
         }
         thread::scope(|scope| {
             scope.spawn(|| until("it is gone", || fs::remove_dir_all(&doomed).is_ok()));
-            let (_, result) = clean(&CleanOptions::new().recursive(true), &doomed);
+            let result = CleanOptions::new().recursive(true).run(&doomed, |_| {});
             if let Err(error) = result {
                 assert_error(&error, ErrorKind::System, ENOENT);
             }
