@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio;
-use unix_stream_server::Ownership;
+use unix_stream_server::{ErrorKind, Ownership, ServerSocket};
 
 use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
+use crate::demand::{Demand, Woken};
+use crate::detached::{BUSY, Detached, ExecReport, READY, report_exec, take_start_lock};
+use crate::ensure::lives;
 use crate::identity::Identity;
+use crate::leaving::Leaving;
 use crate::message::{reason, say};
 use crate::program::{split, stale_variables};
 use crate::signals::Signals;
@@ -37,41 +40,131 @@ pub(crate) fn run(args: &Serve) -> u8 {
 
 fn supervise(args: &Serve) -> Result<u8, u8> {
     let ready = Ready::take(args)?;
+    let detached = args.detached.then(|| Detached::enter(args.detached_log.as_deref())).transpose()?;
     let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
     let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
         .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
     let run_as = socket::identity(args)?;
-    let (listener, ownership) = socket::create(args)?.into_parts().map_err(|error| {
+    let mut parts = create(args, detached.as_ref())?.into_parts().map_err(|error| {
         say(&error);
         exit::FAILED
     })?;
-    let start = |run_as| {
-        start(args, &listener, &ownership, run_as).map_err(|error| {
-            say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
+    let mut ready = Some(ready);
+    // Until PROG listens as itself, clients would take it for us.
+    let later = run_as.is_some() && !args.on_demand;
+    let announce = |ready: &mut Option<Ready>| ready.take().map_or((), Ready::announce);
+    if !later {
+        announce(&mut ready);
+    }
+    let report = lost::reporter(args.replaceable || args.replace);
+    if args.replace && !predecessor_ends(&mut parts.1, &signals) {
+        return Ok(end_idle(parts.0, parts.1, report, None));
+    }
+    let mut demand = args.on_demand.then(|| Demand::new(args.replaceable || args.replace));
+    loop {
+        let (listener, ownership) = parts;
+        if let Some(demand) = &mut demand {
+            match demand.wait(&listener, &ownership, &signals) {
+                Ok(Woken::ByClient) => {}
+                Ok(Woken::ToEnd(status)) => return Ok(end_idle(listener, ownership, report, status)),
+                Err(error) => return Err(failed(format_args!("cannot wait for a client: {}", reason(&error)))),
+            }
+        }
+        let child = start(args, &listener, &ownership, detached.as_ref(), run_as.as_ref())
+            .map_err(|error| cannot_start(args, &error))?;
+        announce(&mut ready);
+        if let Some(detached) = &detached {
+            detached.tell(READY);
+        }
+        let replaceable = args.replaceable || args.replace;
+        let mut supervised =
+            Supervised { child, listener, ownership, replaceable, retired: false, report, path_status: None };
+        let ended = supervised
+            .wait(&signals)
+            .map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
+        match &demand {
+            // It was idle. The next client starts it again.
+            Some(demand) if supervised.may_go_on(ended) => {
+                if demand.is_unmet(&supervised.listener) {
+                    say("PROG ended without having accepted the client that it was started for; not starting it again");
+                    let status = supervised.end(ended);
+                    return Err(if status == exit::DONE { exit::FAILED } else { status });
+                }
+                parts = (supervised.listener, supervised.ownership);
+            }
+            _ => return Ok(supervised.end(ended)),
+        }
+    }
+}
+
+/// The socket; `ensure`, who looks at the path again, is told in a word if somebody has it.
+fn create(args: &Serve, detached: Option<&Detached>) -> Result<ServerSocket, u8> {
+    let Some(detached) = detached else { return socket::create(args) };
+    // Without it, each of many supervisors would look who has the path by connecting, which PROG would see.
+    let _lock = take_start_lock(&args.path, detached)?;
+    if lives(&args.path)? {
+        detached.tell(BUSY);
+        return Err(exit::IN_USE);
+    }
+    socket::builder(args)?.create(&args.path).map_err(|error| {
+        if error.kind() == ErrorKind::InUse {
+            detached.tell(BUSY);
+        } else {
+            say(&error);
+        }
+        exit::of_server(&error)
+    })
+}
+
+fn cannot_start(args: &Serve, error: &StartError) -> u8 {
+    match error {
+        StartError::Ourselves(error) => {
+            say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(error)));
             exit::CANNOT_RUN
-        })
-    };
-    let child = match run_as {
-        None => {
-            ready.announce();
-            start(None)?
         }
-        Some(identity) => {
-            let (started, inherited) = pipe_with(PipeFlags::CLOEXEC)
-                .map_err(|errno| failed(format_args!("cannot make a pipe: {}", reason(&errno.into()))))?;
-            let child = start(Some((&identity, inherited.as_fd())))?;
-            drop(inherited);
-            // Until PROG listens as itself, clients would take it for us. Or until there is a signal to see to.
-            let mut ends = [PollFd::new(&started, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-            while poll(&mut ends, None) == Err(Errno::INTR) {}
-            ready.announce();
-            child
+        StartError::Program(error) => cannot_run(&args.program, error),
+    }
+}
+
+fn cannot_run(program: &[std::ffi::OsString], error: &io::Error) -> u8 {
+    let (program, _) = split(program);
+    say(format_args!("cannot run {}: {}", std::path::Path::new(program).display(), reason(error)));
+    exit::of_start(error)
+}
+
+/// With a life lock, PROG starts when that of the server that was replaced has ended. False if we are told to end first.
+fn predecessor_ends(ownership: &mut Ownership, signals: &Signals) -> bool {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    let mut told = false;
+    loop {
+        match ownership.wait_for_predecessor(INTERVAL) {
+            Ok(()) => return true,
+            Err(error) if [ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) => {}
+            Err(error) => {
+                if !told {
+                    say(format_args!("{error}; trying again"));
+                }
+                told = true;
+                std::thread::sleep(INTERVAL);
+            }
         }
-    };
-    let mut supervised = Supervised { child, listener, ownership, path_status: None };
-    let ended =
-        supervised.wait(&signals).map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
-    Ok(supervised.end(ended))
+        if signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal)) {
+            return false;
+        }
+    }
+}
+
+/// Told to end, or without a path, while no PROG runs.
+fn end_idle(listener: UnixListener, ownership: Ownership, report: lost::Report, status: Option<u8>) -> u8 {
+    let path = ownership.local_path().to_owned();
+    match ownership.drain(listener) {
+        Ok(drain) => {
+            let path_status = status.unwrap_or_else(|| report(&path, drain.status(), ""));
+            say_left(drain.map_while(Result::ok).count());
+            path_status
+        }
+        Err(error) => failed(format_args!("{error}")),
+    }
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> u8 {
@@ -79,29 +172,56 @@ fn failed(why: std::fmt::Arguments<'_>) -> u8 {
     exit::FAILED
 }
 
+enum StartError {
+    /// There was no process of ours.
+    Ourselves(io::Error),
+    /// PROG cannot be run. Only of a detached one; otherwise the hidden half says so itself.
+    Program(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        StartError::Ourselves(error)
+    }
+}
+
 fn start(
     args: &Serve,
     listener: &UnixListener,
     ownership: &Ownership,
-    run_as: Option<(&Identity, BorrowedFd<'_>)>,
-) -> io::Result<Child> {
+    detached: Option<&Detached>,
+    run_as: Option<&Identity>,
+) -> Result<Child, StartError> {
     // PROG goes on serving if we are killed, and so the life lock must live as long as PROG. It inherits a copy.
     let _life = ownership.life_lock().map(inheritable).transpose()?;
-    let started = run_as.map(|(_, started)| inheritable(started)).transpose()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("unix-ss").arg(ACTIVATE_EXEC).arg("--fd-name").arg(args.fd_name.as_deref().unwrap_or("unix-ss"));
-    if let (Some((identity, _)), Some(started)) = (run_as, &started) {
-        command.arg("--identity").arg(identity.to_string()).arg("--started-fd").arg(started.as_raw_fd().to_string());
+    command.stdin(OwnedFd::from(listener.try_clone()?));
+    // So that a terminal's ^C reaches PROG once, from us.
+    command.process_group(0);
+    if let Some(identity) = run_as {
         let backlog = args.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
-        command.arg("--backlog").arg(backlog.to_string());
+        command.arg("--identity").arg(identity.to_string()).arg("--backlog").arg(backlog.to_string());
     }
-    command
-        .arg("--")
-        .args(&args.program)
-        .stdin(OwnedFd::from(listener.try_clone()?))
-        // So that a terminal's ^C reaches PROG once, from us.
-        .process_group(0)
-        .spawn()
+    if detached.is_none() && run_as.is_none() {
+        return Ok(command.arg("--").args(&args.program).spawn()?);
+    }
+    let (report, end) = ExecReport::new()?;
+    let inherited = inheritable(end.as_fd())?;
+    drop(end);
+    command.arg("--report-fd").arg(inherited.as_raw_fd().to_string()).arg("--").args(&args.program);
+    if let Some(detached) = detached {
+        command.stdout(detached.output()?).stderr(detached.output()?);
+    }
+    let mut child = command.spawn()?;
+    drop(inherited);
+    match report.wait() {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            let _ = child.wait();
+            Err(StartError::Program(error))
+        }
+    }
 }
 
 /// A copy that is not closed by exec, out of the way of the numbers that PROG knows. Nothing else is started meanwhile.
@@ -116,6 +236,10 @@ struct Supervised {
     /// Kept, so that whoever is left in the queue at the end can be counted.
     listener: UnixListener,
     ownership: Ownership,
+    replaceable: bool,
+    /// It has been told to end because it was replaced.
+    retired: bool,
+    report: lost::Report,
     /// What came of the path, once it has been removed.
     path_status: Option<u8>,
 }
@@ -125,6 +249,7 @@ impl Supervised {
     fn wait(&mut self, signals: &Signals) -> io::Result<ExitStatus> {
         let mut look = lost::Look::new();
         let mut told = false;
+        let mut leaving = None;
         loop {
             for signal in signals.take() {
                 if signal != Signal::CHILD {
@@ -138,10 +263,22 @@ impl Supervised {
             if watching && look.is_due() && self.ownership.was_stolen() {
                 told = true;
                 let (path, status) = (self.ownership.local_path(), self.ownership.status());
-                lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
+                if self.replaceable {
+                    leaving = Some(Leaving::new());
+                } else {
+                    lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
+                }
+            }
+            if leaving.as_ref().is_some_and(|leaving| leaving.is_over(&self.listener)) {
+                // Its successor has the path, and PROG has accepted all that came before: now it is to end.
+                leaving = None;
+                Leaving::wake_blocked_clients(&self.listener);
+                self.retired = true;
+                let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             }
             let watching = watching && !told;
-            let left = watching.then(|| look.due().saturating_duration_since(Instant::now()));
+            let due = if leaving.is_some() { Some(Leaving::next_look()) } else { watching.then(|| look.due()) };
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
             match poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -152,16 +289,23 @@ impl Supervised {
     }
 
     fn forward(&mut self, signal: Signal) {
-        if [Signal::TERM, Signal::INT].contains(&signal) {
+        let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
+        if ends {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.
             // The socket itself is left alone, since PROG may go on accepting from it, and so is a life lock.
-            if self.path_status.is_none() {
-                let status = self.ownership.unpublish();
-                self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
-            }
+            let status = self.ownership.unpublish();
+            self.path_status = Some((self.report)(self.ownership.local_path(), status.as_ref().copied(), ""));
         }
         // Not reaped yet, so the pid is still PROG's.
         let _ = kill_process(Pid::from_child(&self.child), signal);
+        if ends {
+            socket::announce_end();
+        }
+    }
+
+    /// PROG has ended well, nobody has told us to end, and the path is ours.
+    fn may_go_on(&self, ended: ExitStatus) -> bool {
+        ended.success() && self.path_status.is_none() && !self.ownership.was_stolen()
     }
 
     /// PROG has ended: the path goes, and what has come of it all.
@@ -170,23 +314,38 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
-                match self.ownership.drain(self.listener) {
-                    Ok(drain) => (lost::report(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
+                let mut replaced = false;
+                let drained = match self.ownership.drain(self.listener) {
+                    Ok(drain) => {
+                        replaced = lost::is_replaced(self.replaceable, drain.status());
+                        ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count())
+                    }
                     Err(error) => (failed(format_args!("{error}")), 0),
+                };
+                if replaced {
+                    socket::announce_successor(&path)
+                } else {
+                    socket::announce_end()
                 }
+                drained
             }
         };
-        match left {
-            0 => {}
-            1 => say("1 client was still queued when PROG ended, and was not served"),
-            n => say(format_args!("{n} clients were still queued when PROG ended, and were not served")),
-        }
+        say_left(left);
         match (ended.code(), ended.signal()) {
             (Some(0), _) => path_status,
             (Some(code), _) => u8::try_from(code).unwrap_or(exit::FAILED),
+            (None, Some(signal)) if self.retired && signal == Signal::TERM.as_raw() => path_status,
             (None, Some(signal)) => exit::of_signal(signal),
             (None, None) => exit::FAILED,
         }
+    }
+}
+
+fn say_left(clients: usize) {
+    match clients {
+        0 => {}
+        1 => say("1 client was still queued when PROG ended, and was not served"),
+        n => say(format_args!("{n} clients were still queued when PROG ended, and were not served")),
     }
 }
 
@@ -201,21 +360,18 @@ fn count(listener: &UnixListener) -> usize {
 
 /// The hidden half: becomes PROG. Returns the exit status only if that failed.
 pub(crate) fn become_program(args: &ActivateExec) -> u8 {
-    // First of all, while whatever has the number 3 can only be inherited.
-    let started = args.other.started_fd.map(fenced::inherited).transpose();
-    let listener = match started.and_then(|started| Ok((started, put_in_place()?))) {
-        Ok(places) => places,
+    // First of all, while whatever has these numbers can only be inherited.
+    let report = args.report_fd.and_then(|number| fenced::inherited(number).ok());
+    let listener = match put_in_place() {
+        Ok(listener) => listener,
         Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
     };
-    let (_started, listener) = listener;
-    if let Some(identity) = &args.other.identity {
-        if let Err(error) = identity.assume() {
-            say(format_args!("cannot become the user of --run-as: {}", reason(&error)));
-            return exit::CANNOT_RUN;
-        }
+    if let Some(identity) = &args.identity {
         // Clients see the user who listened last. The queue stays as it is.
-        if let Err(errno) = rustix::net::listen(&listener, args.other.backlog) {
-            return failed(format_args!("cannot listen as the user of --run-as: {}", reason(&errno.into())));
+        let listens = || rustix::net::listen(&listener, args.backlog);
+        if let Err(error) = identity.assume().and_then(|()| Ok(listens()?)) {
+            say(format_args!("cannot become the user of --run-as and listen: {}", reason(&error)));
+            return exit::CANNOT_RUN;
         }
     }
     let _ = listener.into_raw_fd(); // PROG's from here on
@@ -231,8 +387,7 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
         .env("LISTEN_FDNAMES", &args.fd_name);
     // Undoes what std does to every Rust program, which is to ignore SIGPIPE, as spawn would.
     let error = command.exec();
-    say(format_args!("cannot run {}: {}", std::path::Path::new(program).display(), reason(&error)));
-    exit::of_start(&error)
+    if report_exec(report, &error) { exit::of_start(&error) } else { cannot_run(&args.program, &error) }
 }
 
 /// The listener to descriptor 3, and /dev/null to standard input.

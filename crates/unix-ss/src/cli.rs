@@ -2,6 +2,7 @@
 
 mod clean;
 mod connect;
+mod ensure;
 mod peers;
 mod race;
 mod serve;
@@ -12,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use clean::Clean;
 pub(crate) use connect::Connect;
+pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
 pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, RUN_AS_EXEC, RunAsExec, Scope, Serve};
@@ -22,19 +24,20 @@ Exit statuses:
     0  done
     1  failed
     2  wrong usage
-    3  serve: the path is in use, or its lock was not had in time
+    3  serve, ensure: the path is in use, or its lock was not had in time
        connect, status: nobody lives there (absent, dead, not a socket)
        clean: a live server is at the path, or a lock was not had
-    4  serve, clean: something that is no socket is at the path
+    4  serve, ensure, clean: something that is no socket is at the path
        connect: the server is of another user than expected; all: cannot tell
     5  served, but the path was deleted or taken by somebody meanwhile
-  126  PROG cannot be run     127  PROG is not found     (serve --activate)";
+  126  PROG cannot be run     127  PROG is not found     (serve --activate, ensure)";
 
 const EXAMPLES: &str = "\
 Examples:
   unix-ss serve /run/me/echo -- cat                     one `cat` for each client
   unix-ss serve --activate /run/me/web -- my-server     one server, given the socket
   echo hello | unix-ss connect /run/me/echo             be a client
+  unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
   unix-ss clean --dry-run /run/me                       what did the dead leave?
   unix-ss race                                          why not just unlink and bind?
@@ -69,6 +72,9 @@ pub(crate) enum Command {
     /// Remove dead sockets, and what killed starters left
     #[command(long_about = clean::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", clean::EXAMPLES))]
     Clean(Clean),
+    /// Start PROG behind PATH, unless something lives there
+    #[command(long_about = ensure::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", ensure::EXAMPLES))]
+    Ensure(Ensure),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),
@@ -81,6 +87,9 @@ pub(crate) enum Command {
     /// The other half of `serve --run-as`
     #[command(name = RUN_AS_EXEC, hide = true)]
     RunAsExec(RunAsExec),
+    /// The supervisor of `ensure --wait-listen`
+    #[command(name = WAIT_LISTEN, hide = true)]
+    WaitListen(WaitListen),
 }
 
 #[cfg(test)]

@@ -37,3 +37,14 @@ pub(crate) fn in_the_way(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: open, as the call above has shown, and inherited: we have opened nothing yet.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Marks all descriptors from `first` on to be closed by exec: what we were started with is not for those whom we start.
+/// Closes nothing here.
+pub(crate) fn close_on_exec_from(first: RawFd) {
+    let numbers = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|&number| number >= first) {
+        // SAFETY: borrowed only for this call, which says EBADF of a number that is not open (any more).
+        let _ = fcntl_setfd(unsafe { BorrowedFd::borrow_raw(number) }, FdFlags::CLOEXEC);
+    }
+}

@@ -7,21 +7,27 @@ mod children;
 mod clean;
 mod cli;
 mod connect;
+mod demand;
+mod detached;
+mod ensure;
 mod errno;
 mod exit;
 mod fenced;
 mod gate;
 mod identity;
+mod leaving;
 mod lost;
 mod message;
 mod program;
 mod race;
+mod replay;
 mod serve;
 mod signals;
 mod socket;
 mod status;
 mod transfer;
 mod users;
+mod wait_listen;
 
 use std::process::ExitCode;
 
@@ -44,9 +50,11 @@ fn main() -> ExitCode {
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Clean(args) => clean::run(&args),
+        Command::Ensure(args) => ensure::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
         Command::RunAsExec(args) => identity::become_program(&args),
+        Command::WaitListen(args) => wait_listen::run(&args),
     })
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use unix_stream_server::{Drain, ServerSocket};
+use unix_stream_server::{Drain, ErrorKind, ServerSocket, UntilReplaced};
 
 use crate::children::Children;
 use crate::cli::Serve;
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HOLD: Duration = Duration::from_secs(10);
 /// What PROGs get between SIGTERM and SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often to look whether the server that was replaced has ended.
+const LOOK_AT_PREDECESSOR: Duration = Duration::from_millis(20);
 /// Clients accepted in a row before the signals are looked at again.
 const BATCH: usize = 64;
 
@@ -64,6 +66,10 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         signalled: 0,
         stopping: None,
         status: exit::DONE,
+        replaceable: args.replaceable || args.replace,
+        nudged: false,
+        leaving: None,
+        predecessor: args.replace.then(Instant::now),
     };
     ready.announce();
     Ok(serving.run(&signals))
@@ -88,6 +94,14 @@ struct Serving<'a> {
     stopping: Option<Stopping>,
     /// What has come of it so far.
     status: u8,
+    /// Whether a successor may take the path over.
+    replaceable: bool,
+    /// Somebody came only to look, or to tell that the path is another's now.
+    nudged: bool,
+    /// We have been replaced, and go on accepting until then.
+    leaving: Option<Instant>,
+    /// When to look next whether the server that we have replaced has ended. Until it has, its state is not ours.
+    predecessor: Option<Instant>,
 }
 
 enum Queue {
@@ -110,9 +124,10 @@ impl Serving<'_> {
             for signal in signals.take() {
                 if signal == Signal::CHILD { self.reap() } else { self.end_by(signal) }
             }
+            self.look_at_predecessor();
             self.look_at_path();
             self.kill_if_due();
-            let more = self.admit();
+            let more = self.admit() || self.nudged;
             if self.is_done() {
                 break;
             }
@@ -139,6 +154,8 @@ impl Serving<'_> {
     fn end_by(&mut self, signal: Signal) {
         self.signalled += 1;
         match (self.signalled, &mut self.stopping) {
+            // Its clients wait until the predecessor has ended, and so do we.
+            (1, _) if self.predecessor.is_some() => {}
             (1, _) => self.close(),
             (_, None) => {
                 self.held = None;
@@ -161,18 +178,53 @@ impl Serving<'_> {
     /// A server that has lost its path gets no new clients. It serves those it has, and ends.
     fn look_at_path(&mut self) {
         let Queue::Open(server, look) = &mut self.queue else { return };
-        if look.is_due() && server.was_stolen() {
-            self.close();
+        let now = Instant::now();
+        match self.leaving {
+            Some(until) if until <= now => self.close(),
+            Some(_) => {}
+            None => {
+                let nudged = std::mem::take(&mut self.nudged);
+                if (look.is_due() || nudged) && server.was_stolen() {
+                    // A client may have found our socket just before a successor took the path, and not be queued yet.
+                    self.leaving = Some(if self.replaceable { now + UntilReplaced::GRACE } else { now });
+                }
+            }
         }
+    }
+
+    /// With `--lock-scope lifetime` a server that has been replaced ends before PROG runs for us. Without, at once.
+    fn look_at_predecessor(&mut self) {
+        let (Some(due), Queue::Open(server, _)) = (self.predecessor, &mut self.queue) else { return };
+        if due > Instant::now() {
+            return;
+        }
+        self.predecessor = match server.wait_for_predecessor(Duration::ZERO) {
+            Ok(()) if self.signalled > 0 => return self.close(),
+            Ok(()) => None,
+            Err(error) => {
+                if ![ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) && !self.complained {
+                    self.complained = true;
+                    say(error);
+                }
+                Some(Instant::now() + LOOK_AT_PREDECESSOR)
+            }
+        };
     }
 
     /// Removes the path and lets nobody in any more; the queue remains to be served.
     fn close(&mut self) {
         let Queue::Open(server, _) = std::mem::replace(&mut self.queue, Queue::Empty(None)) else { return };
+        self.predecessor = None;
         let path = server.local_path().to_owned();
+        let mut replaced = false;
         match server.drain() {
             Ok(drain) => {
-                self.status = lost::report(&path, drain.status(), "; serving the clients that are here, then ending");
+                replaced = lost::is_replaced(self.replaceable, drain.status());
+                self.status = lost::reporter(self.replaceable)(
+                    &path,
+                    drain.status(),
+                    "; serving the clients that are here, then ending",
+                );
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => {
@@ -180,10 +232,12 @@ impl Serving<'_> {
                 self.status = exit::FAILED;
             }
         }
+        // Last, since a manager that is stuck may keep us waiting.
+        if replaced { socket::announce_successor(&path) } else { socket::announce_end() }
     }
 
     fn may_admit(&self) -> bool {
-        let paused = self.paused.is_some_and(|until| Instant::now() < until);
+        let paused = self.paused.is_some_and(|until| Instant::now() < until) || self.predecessor.is_some();
         self.stopping.is_none() && !paused && self.children.count() < self.most
     }
 
@@ -232,6 +286,7 @@ impl Serving<'_> {
         }
         // Somebody who only looked whether we are alive, or who gave up while queued, starts no program.
         if hung_up(&client) {
+            self.nudged = true;
             return;
         }
         match self.program.start(&client) {
@@ -263,7 +318,7 @@ impl Serving<'_> {
     fn wait(&self, signals: &Signals, more: bool) -> io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill);
-        let mut due = [self.paused, kill, None];
+        let mut due = [self.paused, kill, None, self.leaving, self.predecessor];
         if let Queue::Open(server, look) = &self.queue {
             due[2] = Some(look.due());
             if self.may_admit() {

@@ -61,6 +61,8 @@ impl Builder {
                 lock_timeout: Duration::from_secs(5),
                 scope: LockScope::Startup,
                 assume_local: false,
+                replaceable: false,
+                take_over: false,
             },
         }
     }
@@ -124,6 +126,35 @@ impl Builder {
         self
     }
 
+    /// Allows a successor that asks for it ([`take_over`](Self::take_over)) to take the path over from this server while
+    /// it lives. Default: no; then nobody of ours ever does.
+    ///
+    /// The socket's file says so by its sticky bit (`srw------T`). With [`LockScope::Lifetime`] it does so once the life
+    /// lock is had.
+    ///
+    /// A server that allows it must look out for it, and must then go on accepting for a moment and drain:
+    /// [`ServerSocket::until_replaced`] does so.
+    pub fn replaceable(mut self, yes: bool) -> Self {
+        self.options.replaceable = yes;
+        self
+    }
+
+    /// Takes the path over from a live server that is [`replaceable`](Self::replaceable), where one lives there; any
+    /// other is `InUse` as ever. The path is never absent on the way, and each client is served by one of the two.
+    ///
+    /// For [`create`](Self::create); a [`claim`](Self::claim) does not take over. Where the predecessor has a life lock
+    /// and this server wants one, this server first publishes, and gets it later:
+    /// [`ServerSocket::wait_for_predecessor`].
+    ///
+    /// # Hazard
+    ///
+    /// The new socket is bound under a temporary name beside the path and then takes the path by a rename, so that `ss`,
+    /// `lsof` and systemd-tmpfiles know it by the temporary name: a tmp cleaner cannot see that it is live.
+    pub fn take_over(mut self, yes: bool) -> Self {
+        self.options.take_over = yes;
+        self
+    }
+
     /// Creates the socket: takes the lock, replaces a dead socket, listens, gives the lock back.
     ///
     /// Where a socket is at the path already, its server is asked by connecting to it: a live server accepts one client
@@ -179,6 +210,10 @@ impl Builder {
         const CLEAN: &str = "remove a dead socket at";
         let place = Place::open(path.as_ref(), CLEAN)?;
         Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
+    }
+
+    pub(crate) fn into_options(self) -> Options {
+        self.options
     }
 
     fn place(&self, path: &Path) -> Result<Place<std::os::fd::OwnedFd>> {

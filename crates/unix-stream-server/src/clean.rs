@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::protocol::Options;
-use crate::{LockScope, PathState};
+use crate::{Builder, PathState};
 
 mod directory;
 mod tree;
@@ -129,15 +129,7 @@ impl CleanOptions {
         CleanOptions {
             dry_run: false,
             recursive: false,
-            options: Options {
-                backlog: 0,
-                mode: None,
-                owner: None,
-                group: None,
-                lock_timeout: Duration::ZERO,
-                scope: LockScope::Startup,
-                assume_local: false,
-            },
+            options: Options { lock_timeout: Duration::ZERO, ..Builder::new().into_options() },
         }
     }
 

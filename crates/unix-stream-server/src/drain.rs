@@ -3,6 +3,7 @@
 use std::iter::FusedIterator;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use rustix::io::Errno;
@@ -21,15 +22,28 @@ use crate::{Result, Status};
 #[must_use = "the queued clients are reset when this is dropped"]
 pub struct Drain {
     // The order is that of the drops: the life lock goes after the last client.
-    listener: UnixListener,
-    ownership: Ownership,
+    listener: Option<UnixListener>,
+    _ownership: Option<Ownership>,
+    path: PathBuf,
     status: Result<Status>,
     ended: bool,
 }
 
 impl Drain {
     pub(crate) fn new(listener: UnixListener, ownership: Ownership, status: Result<Status>) -> Self {
-        Drain { listener, ownership, status, ended: false }
+        let path = ownership.local_path().to_owned();
+        Drain { listener: Some(listener), _ownership: Some(ownership), path, status, ended: false }
+    }
+
+    /// Of an adopted socket whose queue others go on serving: nobody is handed out.
+    pub(crate) fn handed_back(path: &Path, status: Option<Status>) -> Self {
+        Drain { listener: None, _ownership: None, path: path.to_owned(), status: Ok(seen(status)), ended: true }
+    }
+
+    /// Of an adopted socket that was shut, and whose path stays.
+    pub(crate) fn of_shut(listener: UnixListener, path: &Path, status: Option<Status>) -> Self {
+        let status = Ok(seen(status));
+        Drain { listener: Some(listener), _ownership: None, path: path.to_owned(), status, ended: false }
     }
 
     /// What stood at the path just before it was removed; anything but [`Status::Ours`] means it had been lost.
@@ -42,10 +56,10 @@ impl Drain {
         self.status.as_ref().copied()
     }
 
-    /// The path that was served.
+    /// The path that was served; empty for an [adopted socket](crate::AdoptedSocket) that had none.
     #[must_use]
-    pub fn local_path(&self) -> &std::path::Path {
-        self.ownership.local_path()
+    pub fn local_path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -59,7 +73,7 @@ impl Iterator for Drain {
         if self.ended {
             return None;
         }
-        match accept(&self.listener) {
+        match accept(self.listener.as_ref()?) {
             Ok(client) => Some(Ok(UnixStream::from(client))),
             // What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block.
             Err(Errno::INVAL | Errno::AGAIN) => {
@@ -77,6 +91,11 @@ impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain").field("path", &self.local_path()).field("status", &self.status).finish()
     }
+}
+
+/// Where there is no path there was nothing to be seen.
+fn seen(status: Option<Status>) -> Status {
+    status.unwrap_or(Status::Unknown { errno: Errno::DESTADDRREQ.raw_os_error() })
 }
 
 fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {

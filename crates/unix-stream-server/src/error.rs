@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use rustix::io::Errno;
 
@@ -23,6 +24,7 @@ struct Inner {
     path: PathBuf,
     errno: Errno,
     peer: Option<PeerCredentials>,
+    status: Option<ExitStatus>,
     why: String,
 }
 
@@ -46,12 +48,21 @@ pub enum ErrorKind {
     Moved,
     /// Called in a forked child, which does not own its parent's socket (`EPERM`).
     Forked,
-    /// The server's backlog was full for the whole time given (`ETIMEDOUT`).
+    /// The server's backlog was full, or a server that was being started let nobody in, for the whole time given
+    /// (`ETIMEDOUT`).
     TimedOut,
     /// The server is of another user than expected; nothing was sent to it (`EPERM`).
     WrongPeer,
     /// A directory is not ours alone: another user owns it, or may write to it (`EPERM`).
     NotPrivate,
+    /// A descriptor that was handed in is not a listening stream Unix socket: closed (`EBADF`), no socket (`ENOTSOCK`), of
+    /// another family (`EAFNOSUPPORT`) or type (`EPROTOTYPE`), or not listening (`EINVAL`).
+    NotAListener,
+    /// What was handed in by the environment has been taken already, by an earlier call or another library (`EALREADY`).
+    AlreadyTaken,
+    /// A server was started and ended before it let its client in (`ECONNRESET`; see [`Error::exit_status`]), or its
+    /// program could not be run (`ENOENT`, `EACCES` and what else execve(2) says).
+    StartFailed,
     /// A system call failed; the errno says how.
     System,
 }
@@ -64,7 +75,7 @@ impl Error {
         errno: Errno,
         why: impl Into<String>,
     ) -> Self {
-        Error(Box::new(Inner { kind, operation, path: path.into(), errno, peer: None, why: why.into() }))
+        Error(Box::new(Inner { kind, operation, path: path.into(), errno, peer: None, status: None, why: why.into() }))
     }
 
     pub(crate) fn system(operation: &'static str, path: impl Into<PathBuf>, call: &str, errno: Errno) -> Self {
@@ -126,6 +137,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_exit_status(mut self, status: ExitStatus) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
     /// The condition.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -154,6 +170,13 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> i32 {
         self.0.errno.raw_os_error()
+    }
+
+    /// How the server ended that was to be started, for [`ErrorKind::StartFailed`]; `None` if its program could not be
+    /// run.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.0.status
     }
 
     /// Who holds the path, for [`ErrorKind::InUse`] and [`ErrorKind::WrongPeer`] where the kernel told.

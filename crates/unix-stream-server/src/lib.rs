@@ -33,9 +33,13 @@
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
+//! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
 //! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
+//! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
+//! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | be a client of just this user's server | [`ConnectOptions`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | know who my client is | [`peer_credentials`], [`peer_groups`], [`peer_pidfd`] |
@@ -73,6 +77,8 @@ compile_error!("unix-stream-server needs Unix domain sockets in the file system;
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
 
+mod activation;
+mod adopted;
 mod builder;
 mod claim;
 mod clean;
@@ -80,20 +86,27 @@ mod connect;
 mod connect_options;
 mod drain;
 mod error;
+pub mod notify;
 mod ownership;
 mod peer;
 mod place;
 mod probe;
 mod process;
 mod protocol;
+mod queued;
 mod rules;
 mod runtime_dir;
 mod server;
 #[cfg(test)]
 mod sim;
+mod start;
+mod start_lock;
 mod state;
 mod sys;
+mod until_replaced;
 
+pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
+pub use adopted::{AdoptError, AdoptedSocket, adopt};
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
 pub use clean::{CleanEvent, CleanOptions, Leftover, Outcome};
@@ -105,10 +118,14 @@ pub use ownership::Ownership;
 pub use peer::{peer_credentials, peer_groups, peer_pidfd};
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
+pub use queued::{QueuedClient, queued_clients};
 pub use rules::{Allowed, PeerRules, Refused};
 pub use runtime_dir::runtime_dir;
 pub use server::{IntoPartsError, ServerSocket};
+pub use start::{StartCommand, connect_or_start};
+pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
+pub use until_replaced::UntilReplaced;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -13,9 +13,10 @@ use crate::process::Process;
 use crate::protocol::{Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
-use crate::{Drain, Status};
+use crate::{Drain, LockScope, Status};
 
 pub(crate) const CLOSE: &str = "close the server socket at";
+const SUCCEED: &str = "wait for the predecessor at";
 
 /// How long a drop waits for the path's lock: nobody expects a drop to wait for seconds.
 pub(crate) const DROP_TIMEOUT: Duration = Duration::from_millis(100);
@@ -75,6 +76,23 @@ impl Ownership {
         self.life.as_ref().map(|life| life.file().as_fd())
     }
 
+    /// Waits until a predecessor with a life lock has drained: see
+    /// [`ServerSocket::wait_for_predecessor`](crate::ServerSocket::wait_for_predecessor).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_for_predecessor(&mut self, timeout: Duration) -> Result<()> {
+        self.process.check(SUCCEED, &self.place.shown)?;
+        if self.options.scope == LockScope::Startup || self.life.is_some() {
+            return Ok(());
+        }
+        let options = Options { lock_timeout: timeout, ..self.options.clone() };
+        let protocol = Protocol { operation: SUCCEED, ..self.protocol(&options) };
+        self.life = protocol.succeed(self.id)?;
+        Ok(())
+    }
+
     /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched, and
     /// a life lock is kept until this is dropped: for a server that drains by other means.
     ///
@@ -128,6 +146,14 @@ impl Ownership {
 
     pub(crate) fn device_and_inode(&self) -> (u64, u64) {
         (self.id.dev, self.id.ino)
+    }
+
+    /// The same without giving up the answers: what stands at the path can still be asked.
+    pub(crate) fn disarm(&mut self) {
+        self.armed = false;
+        if self.process.is_current() {
+            self.end_life();
+        }
     }
 
     /// The duty to remove the path ends; what stands there stays.

@@ -24,6 +24,7 @@ const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - PROC_FD.len() - "2147483
 
 const LOCK: &str = ".lock";
 const LIFE: &str = ".owner";
+const START: &str = ".start";
 const TEMPORARY: &str = ".new";
 
 /// Where a socket goes, and how to get there.
@@ -41,6 +42,8 @@ pub(crate) struct Place<Fd> {
     pub(crate) lock: CString,
     /// `<name>.owner`, held as long as a server of `LockScope::Lifetime` lives.
     pub(crate) life: CString,
+    /// The temporary name, for names that cannot be bound to and for taking over.
+    pub(crate) beside: CString,
     pub(crate) route: Route,
 }
 
@@ -51,8 +54,8 @@ pub(crate) enum Route {
     Path,
     /// The path is too long for an address: bind through the directory's descriptor.
     Descriptor,
-    /// The name is too long even for that: bind to this short name beside it, then rename.
-    Beside(CString),
+    /// The name is too long even for that: bind to a short name beside it, then rename.
+    Beside,
 }
 
 impl<Fd> Place<Fd> {
@@ -60,8 +63,16 @@ impl<Fd> Place<Fd> {
     pub(crate) fn bind_path(&self) -> Option<&CStr> {
         match self.route {
             Route::Path => self.path.as_deref(),
-            Route::Descriptor | Route::Beside(_) => None,
+            Route::Descriptor | Route::Beside => None,
         }
+    }
+
+    /// The same for the temporary name: by its path where that fits, since that is what `ss` and `lsof` will show.
+    pub(crate) fn bind_path_beside(&self) -> Option<CString> {
+        let path = self.bind_path()?.to_bytes();
+        let directory = &path[..path.len() - self.name.as_bytes().len()];
+        let path = [directory, self.beside.as_bytes()].concat();
+        CString::new(path).ok().filter(|path| path.as_bytes().len() <= ADDRESS_MAX)
     }
 }
 
@@ -75,6 +86,7 @@ impl Place<OwnedFd> {
             name: CString::default(),
             lock: CString::default(),
             life: CString::default(),
+            beside: CString::default(),
             route: Route::Descriptor,
         };
         place.turn_to(name);
@@ -87,12 +99,9 @@ impl Place<OwnedFd> {
         self.shown.set_file_name(bytes);
         self.lock = suffixed(bytes, LOCK);
         self.life = suffixed(bytes, LIFE);
-        self.route = match hash_of_name(name) {
-            // The lock of a name too long for one, which is known by its hash alone.
-            Some(hash) => Route::Beside(with_hash(hash, TEMPORARY)),
-            None if name.count_bytes() > NAME_BEHIND_DESCRIPTOR_MAX => Route::Beside(hashed(bytes, TEMPORARY)),
-            None => Route::Descriptor,
-        };
+        // A hash stands for the name that has it: one of which nothing else is known.
+        self.beside =
+            hash_in(name.to_bytes()).map_or_else(|| hashed(bytes, TEMPORARY), |hash| with_hash(hash, TEMPORARY));
         self.name = name.to_owned();
     }
 
@@ -110,12 +119,23 @@ impl Place<OwnedFd> {
             dir,
             lock: suffixed(name, LOCK),
             life: suffixed(name, LIFE),
+            beside: hashed(name, TEMPORARY),
             name: CString::new(name.as_bytes()).map_err(nul)?,
         };
         if place.route != Route::Path {
             place.require_proc(operation)?;
         }
         Ok(place)
+    }
+
+    /// The same place with `<name>.start` for its lock.
+    pub(crate) fn of_start(mut self) -> Self {
+        self.turn_to_start();
+        self
+    }
+
+    pub(crate) fn turn_to_start(&mut self) {
+        self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), START);
     }
 
     /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
@@ -225,7 +245,7 @@ fn route(absolute: Option<&Path>, name: &OsStr) -> Route {
     match absolute {
         Some(path) if path.as_os_str().len() <= ADDRESS_MAX => Route::Path,
         _ if name.len() <= NAME_BEHIND_DESCRIPTOR_MAX => Route::Descriptor,
-        _ => Route::Beside(hashed(name, TEMPORARY)),
+        _ => Route::Beside,
     }
 }
 
@@ -253,18 +273,22 @@ fn with_hash(hash: u128, suffix: &str) -> CString {
 /// What a name in a directory may be to us, by the name alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The lock, or the life lock, of this name. Where a name is too long for that: of what [`hash_of_name`] knows.
+    /// The lock, or the life lock, of this name; or of the name that [`hash_of_name`] knows it for.
     LockOf(CString),
-    /// The temporary name under which a socket of a long name is bound: the hash of the long name.
+    /// The lock of those who start its server, likewise.
+    StartLockOf(CString),
+    /// The temporary name for sockets that are bound beside the name: its hash.
     TemporaryOf(u128),
     Other,
 }
 
 pub(crate) fn role(name: &CStr) -> Role {
     let bytes = name.to_bytes();
-    for suffix in [LOCK, LIFE] {
+    for (suffix, role) in
+        [(LOCK, Role::LockOf as fn(CString) -> Role), (LIFE, Role::LockOf), (START, Role::StartLockOf)]
+    {
         if let Some(of @ [_, ..]) = bytes.strip_suffix(suffix.as_bytes()) {
-            return CString::new(of).map_or(Role::Other, Role::LockOf);
+            return CString::new(of).map_or(Role::Other, role);
         }
     }
     match bytes.strip_suffix(TEMPORARY.as_bytes()).and_then(hash_in) {
@@ -273,17 +297,17 @@ pub(crate) fn role(name: &CStr) -> Role {
     }
 }
 
-/// The hash of a long name, where the name is `.<hash>` and stands for it.
+/// The hash of another name, where the name is `.<hash>` and stands for it.
 pub(crate) fn hash_of_name(name: &CStr) -> Option<u128> {
     hash_in(name.to_bytes())
 }
 
-/// The hash by which the temporary name of a name too long to bind goes.
-pub(crate) fn hash_of_long_name(name: &CStr) -> Option<u128> {
-    (name.count_bytes() > NAME_BEHIND_DESCRIPTOR_MAX).then(|| fnv1a(name.to_bytes()))
+/// The hash by which the temporary name of a name goes.
+pub(crate) fn hash_for(name: &CStr) -> u128 {
+    fnv1a(name.to_bytes())
 }
 
-/// The name that stands for all that is known of a long one: its hash.
+/// The name that stands for one of which only the hash is known.
 pub(crate) fn name_of_hash(hash: u128) -> CString {
     with_hash(hash, "")
 }
@@ -350,7 +374,8 @@ mod tests {
         assert_eq!(role(&lock), Role::LockOf(name_of_hash(hash)));
         assert_eq!(suffixed(OsStr::from_bytes(name_of_hash(hash).to_bytes()), LOCK), lock);
         assert_eq!((hash_of_name(&name_of_hash(hash)), hash_of_name(c"a")), (Some(hash), None));
-        assert_eq!((hash_of_long_name(&of(&long)), hash_of_long_name(c"a")), (Some(hash), None));
+        assert_eq!(hash_for(&of(&long)), hash);
+        assert_eq!(role(c"a.start"), Role::StartLockOf(of("a")));
     }
 
     #[test]

@@ -4,9 +4,12 @@
 //! below have the numbers of DESIGN.md. It is written over the seam [`Sys`], so that the code that ships is also the
 //! code that runs on the simulated kernel under every schedule and every crash (`crate::sim`).
 
+mod close;
 mod judge;
 mod lock;
+mod start;
 mod sweep;
+mod take_over;
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -18,17 +21,19 @@ use crate::place::{Place, Route};
 use crate::sys::{FileId, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status};
 
+pub(crate) use close::Retired;
 use judge::Verdict;
 pub(crate) use judge::{Proof, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 pub(crate) use sweep::{Left, Sweep, Swept};
+use take_over::with_mark;
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.
 const ATTEMPTS: usize = 16;
 
-/// How long the end of a life lock waits for the short one, at most.
-const END_TIMEOUT: Duration = Duration::from_millis(100);
+/// The permission bits that bind(2) gives of itself, before the umask takes its part.
+const BIND_MODE: u32 = 0o777;
 
 /// What the caller chose.
 #[derive(Clone, Debug)]
@@ -41,6 +46,18 @@ pub(crate) struct Options {
     pub(crate) lock_timeout: Duration,
     pub(crate) scope: LockScope,
     pub(crate) assume_local: bool,
+    /// A successor that asks for it may take the path over.
+    pub(crate) replaceable: bool,
+    /// Take the path over from a live server that is replaceable.
+    pub(crate) take_over: bool,
+}
+
+impl Options {
+    /// Whether the socket's file is to carry the mark of the replaceable. Not before the life lock is had: of two
+    /// successors that wait for it, the later one might get it first.
+    fn marks(&self, life: bool) -> bool {
+        self.replaceable && (life || self.scope == LockScope::Startup)
+    }
 }
 
 /// A socket that listens at its path.
@@ -52,13 +69,18 @@ pub(crate) struct Published<Fd> {
     pub(crate) life: Option<Lock<Fd>>,
 }
 
-/// The end of a server whose queue is still to be handed out.
-#[derive(Debug)]
-pub(crate) struct Retired {
-    /// What stood at the name.
-    pub(crate) status: Result<Status>,
-    /// At the end of its queue accept() fails, where it would wait for ever otherwise.
-    pub(crate) is_shut: bool,
+/// The name, once it has been tried.
+enum Name<Fd> {
+    /// It was free, and has been taken.
+    Free,
+    /// A live server has it, and has said that a successor may take it over.
+    Yields(Fd),
+}
+
+/// A server at the name, and the pin of the live one that it has replaced, if there was one.
+struct Publication<Fd> {
+    server: Published<Fd>,
+    replaced: Option<Fd>,
 }
 
 /// A path that is ours to publish at.
@@ -86,8 +108,7 @@ impl<S: Sys> Protocol<'_, S> {
         self.look()?; //                                          0 a live server needs no lock to be recognised
         let Locks { lock, life } = self.lock(Purpose::Publish)?; // 1
         let published = self.publish(life); //                   2-6
-        self.unlock(lock); //                                    7
-        published
+        self.end_of_publish(lock, published) //                  7
     }
 
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
@@ -97,7 +118,8 @@ impl<S: Sys> Protocol<'_, S> {
         let state = match self.judge(&self.place.name, life.as_ref()) {
             Verdict::Absent => Ok(PathState::Absent),
             Verdict::Dead(_) => Ok(PathState::Dead),
-            Verdict::Other(state) => Err(self.in_the_way(&self.place.name, state)),
+            // Whoever takes over publishes first and prepares later: `create` does that.
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => Err(self.in_the_way(&self.place.name, state)),
         };
         match (state, life) {
             // The life lock keeps every other start away from here on, so that the short one, which git respects
@@ -127,8 +149,7 @@ impl<S: Sys> Protocol<'_, S> {
             },
         };
         let published = self.publish(life);
-        self.unlock(lock);
-        published
+        self.end_of_publish(lock, published)
     }
 
     pub(crate) fn abandon_claim(&self, claimed: Claimed<S::Fd>) {
@@ -139,14 +160,23 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Under the lock: a listening socket at the name. On an error the name is as it was, or a dead socket is gone.
-    fn publish(&self, life: Option<Lock<S::Fd>>) -> Result<Published<S::Fd>> {
-        let listening = self.socket().and_then(|socket| {
-            self.bind(&socket, life.as_ref())?; //     2 bind, 3 judge, 4 clear
-            let id = self.listen_at_name(&socket)?; // 5 identity, 6 listen
-            Ok((socket, id))
+    fn publish(&self, life: Option<Lock<S::Fd>>) -> Result<Publication<S::Fd>> {
+        let marked = self.options.marks(life.is_some());
+        let listening = self.socket(marked).and_then(|socket| {
+            match self.bind(&socket, life.as_ref())? {
+                //                     2 bind, 3 judge, 4 clear
+                Name::Free => {
+                    let id = self.listen_at_name(&socket, marked)?; //        5 identity, 6 listen
+                    Ok((socket, id, None))
+                }
+                Name::Yields(predecessor) => {
+                    let id = self.take_over(&socket, &predecessor, marked)?;
+                    Ok((socket, id, Some(predecessor)))
+                }
+            }
         });
         match listening {
-            Ok((socket, id)) => Ok(Published { socket, id, life }),
+            Ok((socket, id, replaced)) => Ok(Publication { server: Published { socket, id, life }, replaced }),
             Err(error) => {
                 if let Some(life) = life {
                     self.unlock(life);
@@ -156,31 +186,59 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
-    fn socket(&self) -> Result<S::Fd> {
+    /// Step 7; and whoever has been replaced is told.
+    fn end_of_publish(&self, lock: Lock<S::Fd>, published: Result<Publication<S::Fd>>) -> Result<Published<S::Fd>> {
+        self.unlock(lock);
+        let Publication { server, replaced } = published?;
+        if let Some(predecessor) = replaced {
+            self.knock(&predecessor);
+        }
+        Ok(server)
+    }
+
+    fn socket(&self, marked: bool) -> Result<S::Fd> {
         let socket = self.sys.socket().map_err(|errno| self.failed("socket", errno))?;
-        if let Some(mode) = self.options.mode {
+        let mode = match (self.options.mode, marked) {
+            (Some(mode), marked) => Some(with_mark(mode, marked)),
+            (None, true) => Some(with_mark(BIND_MODE, true)),
+            (None, false) => None,
+        };
+        if let Some(mode) = mode {
             // Before bind, so that the node is born with it; the umask still takes its part (step 5 gives it back).
             self.sys.fchmod(&socket, mode).map_err(|errno| self.failed("fchmod", errno))?;
         }
         Ok(socket)
     }
 
-    /// Steps 2 to 4: the socket gets the name, over a dead one if need be, and over nothing else.
-    fn bind(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<()> {
-        let Place { dir, name, .. } = self.place;
-        let bind = |name: &CStr| self.sys.bind(socket, dir, name, self.place.bind_path());
-        let Route::Beside(temporary) = &self.place.route else {
-            return self.occupy(name, life, "bind", || bind(name));
-        };
-        // The temporary name is the same for every start, and nobody uses it without the lock: one that is there was
-        // left by a killed holder.
-        self.occupy(temporary, life, "bind", || bind(temporary))?;
-        let bound = self.sys.stat_at(dir, temporary).map(|stat| stat.id);
-        let renamed = self.occupy(name, life, "rename", || self.sys.rename(dir, temporary, name));
+    /// Steps 2 to 4: the socket gets the name, over a dead one if need be. Or a live server has it that yields it.
+    fn bind(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<Name<S::Fd>> {
+        let Place { dir, name, beside, .. } = self.place;
+        if self.place.route != Route::Beside {
+            let bind = || self.sys.bind(socket, dir, name, self.place.bind_path());
+            return self.occupy(name, life, "bind", bind);
+        }
+        self.bind_beside(socket, life)?;
+        let bound = self.sys.stat_at(dir, beside).map(|stat| stat.id);
+        let renamed = self.occupy(name, life, "rename", || self.sys.rename(dir, beside, name));
         if let (Err(_), Ok(id)) = (&renamed, bound) {
-            self.withdraw(temporary, id);
+            self.withdraw(beside, id);
         }
         renamed
+    }
+
+    /// To the temporary name, which is the same for every start, and which nobody uses without the lock: what is there
+    /// was left by a killed one.
+    fn bind_beside(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<()> {
+        let Place { dir, beside, .. } = self.place;
+        let path = self.place.bind_path_beside();
+        for _ in 0..ATTEMPTS {
+            match self.occupy(beside, life, "bind", || self.sys.bind(socket, dir, beside, path.as_deref()))? {
+                Name::Free => return Ok(()),
+                // The last name of a server that was replaced by one that was killed right then: no client knows it.
+                Name::Yields(left) => self.clear(beside, &left)?,
+            }
+        }
+        Err(self.taken_away())
     }
 
     /// Tries to put something at a name until it works, clearing away dead sockets, and only those.
@@ -190,10 +248,10 @@ impl<S: Sys> Protocol<'_, S> {
         life: Option<&Lock<S::Fd>>,
         call: &str,
         attempt: impl Fn() -> Result<(), Errno>,
-    ) -> Result<()> {
+    ) -> Result<Name<S::Fd>> {
         for _ in 0..ATTEMPTS {
             match attempt() {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Name::Free),
                 // bind says ADDRINUSE of a name of any kind; some systems, and renameat2, say EXIST
                 Err(Errno::ADDRINUSE | Errno::EXIST) => {}
                 Err(errno) => return Err(self.failed(call, errno)),
@@ -201,14 +259,19 @@ impl<S: Sys> Protocol<'_, S> {
             match self.judge(name, life) {
                 Verdict::Absent => {} // gone between the two calls: again
                 Verdict::Dead(pin) => self.clear(name, &pin)?,
+                Verdict::Replaceable { pin, .. } => return Ok(Name::Yields(pin)),
                 Verdict::Other(state) => return Err(self.in_the_way(name, state)),
             }
         }
-        let why = format!("the name was taken {ATTEMPTS} times by a program that ignores the lock; find and stop it");
-        Err(Error::new(ErrorKind::InUse, self.operation, &self.place.shown, Errno::ADDRINUSE, why))
+        Err(self.taken_away())
     }
 
-    /// Step 4: removes the dead socket that `pin` holds, if it is still the one at the name.
+    fn taken_away(&self) -> Error {
+        let why = format!("the name was taken {ATTEMPTS} times by a program that ignores the lock; find and stop it");
+        Error::new(ErrorKind::InUse, self.operation, &self.place.shown, Errno::ADDRINUSE, why)
+    }
+
+    /// Step 4: removes the socket that `pin` holds, dead or without any other name, if it is still the one at the name.
     fn clear(&self, name: &CStr, pin: &S::Fd) -> Result<()> {
         let dead = self.sys.stat(pin).map_err(|errno| self.failed("fstat", errno))?;
         match self.sys.stat_at(&self.place.dir, name) {
@@ -227,19 +290,17 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Steps 5 and 6. Nobody can connect before listen, so nothing here has a window.
-    fn listen_at_name(&self, socket: &S::Fd) -> Result<FileId> {
+    fn listen_at_name(&self, socket: &S::Fd, marked: bool) -> Result<FileId> {
         let node = self.identify()?;
-        let id = node.id;
-        let ready = self
-            .apply_rights(&node)
-            .and_then(|()| self.sys.listen(socket, self.options.backlog).map_err(|errno| self.failed("listen", errno)));
-        match ready {
-            Ok(()) => Ok(id),
-            Err(error) => {
-                self.withdraw(&self.place.name, id);
-                Err(error)
-            }
-        }
+        self.listen(socket, &self.place.name, &node, marked)
+            .inspect_err(|_| self.withdraw(&self.place.name, node.id))?;
+        Ok(node.id)
+    }
+
+    /// Step 6, at either name: first the rights, since from listen on clients get in.
+    fn listen(&self, socket: &S::Fd, name: &CStr, node: &Stat, marked: bool) -> Result<()> {
+        self.apply_rights(name, node, marked)?;
+        self.sys.listen(socket, self.options.backlog).map_err(|errno| self.failed("listen", errno))
     }
 
     /// Step 5: the name, seen through the directory and through the path, is one and the same new socket.
@@ -271,14 +332,15 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Owner first, since chown may take bits away; then the bits that the umask took.
-    fn apply_rights(&self, node: &Stat) -> Result<()> {
+    fn apply_rights(&self, name: &CStr, node: &Stat, marked: bool) -> Result<()> {
         let Options { mode, owner, group, .. } = *self.options;
+        let mode = mode.map(|mode| with_mark(mode, marked));
         let new_owner = owner.is_some() || group.is_some();
         let new_mode = mode.filter(|&mode| new_owner || mode != node.mode);
         if !new_owner && new_mode.is_none() {
             return Ok(());
         }
-        let pin = self.sys.pin(&self.place.dir, &self.place.name).map_err(|errno| self.failed("open", errno))?;
+        let pin = self.sys.pin(&self.place.dir, name).map_err(|errno| self.failed("open", errno))?;
         if self.sys.stat(&pin).map(|stat| stat.id) != Ok(node.id) {
             return Err(self.moved());
         }
@@ -302,7 +364,7 @@ impl<S: Sys> Protocol<'_, S> {
     /// Takes back a name that we gave to our own socket, which is still open and so keeps its inode.
     fn withdraw(&self, name: &CStr, id: FileId) {
         if self.sys.stat_at(&self.place.dir, name).is_ok_and(|now| now.id == id) {
-            let _ = self.sys.unlink(&self.place.dir, name); // best effort: it never listened
+            let _ = self.sys.unlink(&self.place.dir, name); // best effort: no client has come by it
         }
     }
 
@@ -316,38 +378,6 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
-    /// The end of a server that drops who is still queued. Says what stood at the name just before.
-    pub(crate) fn close(&self, socket: S::Fd, id: FileId, life: Option<Lock<S::Fd>>) -> Result<Status> {
-        match self.lock(Purpose::Remove) {
-            Ok(locks) => {
-                let status = self.remove(id);
-                self.shut(&socket);
-                drop(socket);
-                self.unlock_both(locks.lock, life);
-                status
-            }
-            Err(error) => {
-                let status = self.without_lock(id, error);
-                self.shut(&socket);
-                status
-            }
-        }
-    }
-
-    /// The graceful end: no new client gets in, nobody stays blocked in connect(), and whoever is queued can still be
-    /// accepted from `socket`. The life lock stays with the caller until that is done.
-    pub(crate) fn retire(&self, socket: &S::Fd, id: FileId) -> Retired {
-        let (status, lock) = match self.lock(Purpose::Remove) {
-            Ok(locks) => (self.remove(id), Some(locks.lock)),
-            Err(error) => (self.without_lock(id, error), None),
-        };
-        let is_shut = self.shut(socket);
-        if let Some(lock) = lock {
-            self.unlock(lock);
-        }
-        Retired { status, is_shut }
-    }
-
     /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
     pub(crate) fn clean(&self) -> Result<PathState> {
         self.look()?;
@@ -356,70 +386,10 @@ impl<S: Sys> Protocol<'_, S> {
         let state = match self.judge(name, None) {
             Verdict::Absent => Ok(PathState::Absent),
             Verdict::Dead(pin) => self.clear(name, &pin).map(|()| PathState::Dead),
-            Verdict::Other(state) => Err(self.in_the_way(name, state)),
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => Err(self.in_the_way(name, state)),
         };
         self.unlock(locks.lock);
         state
-    }
-
-    /// Takes the name back without touching the socket; `id` is kept alive by the caller's pin.
-    pub(crate) fn unpublish(&self, id: FileId) -> Result<Status> {
-        match self.lock(Purpose::Remove) {
-            Ok(locks) => {
-                let status = self.remove(id);
-                self.unlock(locks.lock);
-                status
-            }
-            Err(error) => self.without_lock(id, error),
-        }
-    }
-
-    /// The lock was not had, so the name stays as it is. If it is not ours any more, nothing was to be removed.
-    fn without_lock(&self, id: FileId, error: Error) -> Result<Status> {
-        match self.status(id) {
-            status @ (Status::Gone | Status::Replaced) => Ok(status),
-            Status::Ours | Status::Unknown { .. } => Err(error.left_behind()),
-        }
-    }
-
-    /// Under the lock: the name goes, if it is still ours.
-    fn remove(&self, id: FileId) -> Result<Status> {
-        let status = self.status(id);
-        if status == Status::Ours {
-            match self.sys.unlink(&self.place.dir, &self.place.name) {
-                Ok(()) => {}
-                Err(Errno::NOENT) => return Ok(Status::Gone),
-                Err(errno) => return Err(self.failed("unlink", errno).left_behind()),
-            }
-        }
-        Ok(status)
-    }
-
-    /// No client gets in any more, and those blocked in connect() on a full backlog wake: they look the path up
-    /// again, while SHUT_RD alone leaves them asleep for ever if a copy of the socket is open elsewhere.
-    fn shut(&self, socket: &S::Fd) -> bool {
-        let is_shut = self.sys.shut(socket).is_ok(); // no Linux refuses it, but a security module may
-        let _ = self.sys.listen(socket, 0);
-        let _ = self.sys.listen(socket, i32::MAX);
-        is_shut
-    }
-
-    /// Gives the life lock back, under the lock. Where that is not had soon the file stays, for the next start to find:
-    /// the flock is gone with us, and that is what counts.
-    pub(crate) fn end_life(&self, life: Option<Lock<S::Fd>>) {
-        let Some(life) = life else { return };
-        let lock_timeout = self.options.lock_timeout.min(END_TIMEOUT);
-        let options = Options { lock_timeout, ..self.options.clone() };
-        if let Ok(locks) = (Protocol { options: &options, ..*self }).lock(Purpose::Remove) {
-            self.unlock_both(locks.lock, Some(life));
-        }
-    }
-
-    fn unlock_both(&self, lock: Lock<S::Fd>, life: Option<Lock<S::Fd>>) {
-        if let Some(life) = life {
-            self.unlock(life);
-        }
-        self.unlock(lock);
     }
 
     fn failed(&self, call: &str, errno: Errno) -> Error {

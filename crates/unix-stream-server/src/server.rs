@@ -5,12 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::ownership::Ownership;
 use crate::place::Place;
 use crate::protocol::{Options, Published};
-use crate::{Builder, Drain, Status};
+use crate::{Builder, Drain, Status, UntilReplaced};
 
 /// A listening Unix stream socket that owns its path.
 ///
@@ -37,6 +38,14 @@ impl ServerSocket {
     pub(crate) fn new(place: Place<OwnedFd>, options: Options, published: Published<OwnedFd>) -> Self {
         let Published { socket, id, life } = published;
         ServerSocket { ownership: Ownership::new(place, options, id, life), listener: UnixListener::from(socket) }
+    }
+
+    pub(crate) fn from_parts(ownership: Ownership, listener: UnixListener) -> Self {
+        ServerSocket { ownership, listener }
+    }
+
+    pub(crate) fn take_apart(self) -> (Ownership, UnixListener) {
+        (self.ownership, self.listener)
     }
 
     /// Creates a server socket with the default options: mode 0600, the kernel's largest backlog, 5 seconds for the
@@ -158,6 +167,42 @@ impl ServerSocket {
     /// ```
     pub fn drain(self) -> Result<Drain> {
         self.ownership.drain(self.listener)
+    }
+
+    /// After a take-over ([`Builder::take_over`]) with [`LockScope::Lifetime`](crate::LockScope::Lifetime): waits until
+    /// the predecessor has drained and given the life lock back, and takes it. Only then touch what the two share.
+    /// Clients queue at the new server meanwhile. From then on this server may be replaced in turn, if it allows that.
+    ///
+    /// Returns at once where there is no life lock to wait for.
+    ///
+    /// # Errors
+    ///
+    /// [`InUse`](crate::ErrorKind::InUse) if the predecessor has not ended within `timeout`, and others as for
+    /// [`Builder::create`]: the server goes on without the life lock, and this may be tried again.
+    pub fn wait_for_predecessor(&mut self, timeout: Duration) -> Result<()> {
+        self.ownership.wait_for_predecessor(timeout)
+    }
+
+    /// The clients until this server has been replaced, or has lost its path in another way, and then those who are
+    /// left: the whole life of a server that is [`replaceable`](Builder::replaceable).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+    /// use std::io::Write;
+    /// use unix_stream_server::ServerSocket;
+    ///
+    /// let builder = ServerSocket::builder().replaceable(true).take_over(true);
+    /// let first = builder.create(&path)?;
+    /// let second = builder.create(&path)?; // another process, in real life
+    /// for client in first.until_replaced() {
+    ///     client?.write_all(b"hello\n")?;
+    /// }
+    /// // The first has served all that came to it, and has ended.
+    /// # second.close()?; Ok(()) }
+    /// ```
+    pub fn until_replaced(self) -> UntilReplaced {
+        UntilReplaced::new(self)
     }
 
     /// The listener for a runtime that wants to have it, and the ownership of its path.

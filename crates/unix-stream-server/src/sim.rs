@@ -208,7 +208,11 @@ impl Direct {
                 return Reply::Err(errno.raw_os_error());
             }
         }
-        self.kernel.borrow_mut().apply(self.party, call)
+        match self.kernel.borrow_mut().apply(self.party, call) {
+            // Alone, nobody ever wakes it.
+            Reply::Blocked => Reply::Err(Errno::INTR.raw_os_error()),
+            reply => reply,
+        }
     }
 }
 
@@ -264,6 +268,12 @@ impl Sys for Sim {
     }
     fn rename(&self, _: &Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
         self.call(Call::Rename(Name::of(from), Name::of(to))).map(drop)
+    }
+    fn exchange(&self, _: &Fd, one: &CStr, other: &CStr) -> Result<(), Errno> {
+        self.call(Call::Exchange(Name::of(one), Name::of(other))).map(drop)
+    }
+    fn rename_over(&self, _: &Fd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+        self.call(Call::RenameOver(Name::of(from), Name::of(to))).map(drop)
     }
     fn pin(&self, _: &Fd, name: &CStr) -> Result<Fd, Errno> {
         self.fd(Call::Pin(Name::of(name)))

@@ -3,11 +3,15 @@
 //! The shipping protocol runs over [`linux::Linux`]; in the unit tests the same code runs over a simulated kernel
 //! (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
 
+pub(crate) mod bound;
 pub(crate) mod diag;
 pub(crate) mod fork_mark;
+pub(crate) mod inherited;
 pub(crate) mod linux;
 pub(crate) mod overflow;
 pub(crate) mod peercred;
+pub(crate) mod queue;
+pub(crate) mod spawn;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -79,6 +83,10 @@ pub(crate) trait Sys {
     fn unlink(&self, dir: &Self::Fd, name: &CStr) -> Result<(), Errno>;
     /// `renameat2(dir, from, dir, to, RENAME_NOREPLACE)`
     fn rename(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
+    /// `renameat2(dir, one, dir, other, RENAME_EXCHANGE)`
+    fn exchange(&self, dir: &Self::Fd, one: &CStr, other: &CStr) -> Result<(), Errno>;
+    /// `renameat(dir, from, dir, to)`
+    fn rename_over(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
 
     /// `openat(dir, name, O_PATH|O_NOFOLLOW)`
     fn pin(&self, dir: &Self::Fd, name: &CStr) -> Result<Self::Fd, Errno>;

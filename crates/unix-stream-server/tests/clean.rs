@@ -653,3 +653,42 @@ fn a_cleaning_by_root_takes_nothing_from_another_users_servers() {
         cleaner.join().expect("no panic");
     });
 }
+
+/// `connect_or_start` and `unix-ss ensure` have a lock of their own.
+#[test]
+fn the_lock_of_a_killed_client_that_was_starting_a_server_goes() {
+    let dir = Dir::new();
+    put_file(&dir.join("s.start"), b"", MARK);
+    put_file(&dir.join("t.start"), b"", MARK);
+    put_file(&dir.join("foreign.start"), b"", 0o600);
+    let server = ServerSocket::builder().lock_scope(LockScope::Lifetime).create(dir.join("s")).expect("create");
+    let held = unix_stream_server::StartLock::try_take(dir.join("held")).expect("free");
+    clean_dir(&CleanOptions::new(), dir.path());
+    assert_eq!(dir.names(), ["foreign.start", "held.start", "s", "s.owner"]);
+    // Beside a path that is given by its name, too.
+    put_file(&dir.join("s.start"), b"", MARK);
+    put_file(&dir.join("u.start"), b"", MARK);
+    assert_eq!(clean(&CleanOptions::new(), &dir.join("s")).1.expect_err("live").kind(), ErrorKind::InUse);
+    assert_eq!(clean_dir(&CleanOptions::new(), &dir.join("u")), removed(&[("u.start", Leftover::Lock)]));
+    assert_eq!(dir.names(), ["foreign.start", "held.start", "s", "s.owner"]);
+    drop(held);
+    server.close().expect("close");
+}
+
+/// A successor stands beside the name for a moment, and after it the one that it has replaced.
+#[test]
+fn what_a_killed_take_over_left_beside_the_name_goes_when_it_is_dead() {
+    let dir = Dir::new();
+    let server = ServerSocket::builder().replaceable(true).create(dir.join("s")).expect("create");
+    let beside = dir.join(temporary("s"));
+    put_dead(&beside);
+    age(&beside);
+    assert_eq!(clean_dir(&CleanOptions::new(), dir.path()).last().expect("something").2, "InUse");
+    assert!(!exists(&beside), "{:?}", dir.names());
+    // Replaced, and still draining: it is live.
+    let draining = stranger(&beside);
+    age(&beside);
+    clean_dir(&CleanOptions::new(), dir.path());
+    assert_serves(&draining, &beside);
+    assert_serves(&server, server.local_path());
+}

@@ -22,6 +22,10 @@ UNIXREMOTEEGID: who the client is, where the kernel knows.
 The first SIGTERM or SIGINT ends the server gracefully: PATH is removed, clients that are queued are still served, and \
 the PROGs are waited for. The second sends SIGTERM to the PROGs.
 
+With --replace it takes PATH over from a live server that was started with --replaceable or --replace, in one step: PATH \
+is never absent, and each client is served by one of the two. The old server serves those who have come to it, and \
+ends with status 0. Its PROG under --activate gets SIGTERM once it has accepted all of them.
+
 With --activate, PROG is started once and accepts the clients itself, from descriptor 3: the socket-activation \
 convention of systemd (LISTEN_FDS=1, LISTEN_PID, LISTEN_FDNAMES). Its standard input is /dev/null. Signals are \
 forwarded to it, PATH is removed when it ends, and its exit status is passed on (128+N for signal N).
@@ -33,7 +37,15 @@ on, and no PROG is started. With --activate it is PROG that accepts, and has to 
 --run-as is for root: the server keeps its rights, to be able to remove PATH, and each PROG is started with the user, the \
 group (given, or the user's own) and the user's supplementary groups. HOME, USER and the like are left as they are, as by \
 setpriv(1) and s6-setuidgid. With --activate, clients see PROG's user as the server's (--expect-uid), from the moment that \
-PROG is started; --ready-fd waits for it.";
+PROG is started; --ready-fd waits for it.
+
+A service manager that has set NOTIFY_SOCKET (systemd, Type=notify) is told READY=1 once the socket listens, with \
+--activate before PROG serves, since clients can queue from then on, and STOPPING=1 when the end begins. PROG does not get \
+NOTIFY_SOCKET.
+
+With --on-demand as well, PROG is started at the first client that sends a byte or stays, and may end when it is idle: \
+if it ends with status 0, the next client starts it again. Whoever connects and hangs up without a byte, as those do who \
+only look whether somebody lives here, starts nothing.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +55,8 @@ Examples:
   unix-ss serve --mode 666 --allow-uid alice --allow-gid wheel /run/app/admin -- ./handler
   unix-ss serve --run-as www-data --mode 666 --activate /run/app/web -- ./httpd
   unix-ss serve --activate /run/me/web -- python3 my-server.py
+  unix-ss serve --replace /run/app/sock -- ./handler-2      the next version, in place of a running one
+  unix-ss serve --activate --on-demand /run/me/rare -- my-server --exit-when-idle
 ";
 
 #[derive(Debug, Args)]
@@ -50,6 +64,10 @@ pub(crate) struct Serve {
     /// Start PROG once and give it the listening socket
     #[arg(long)]
     pub(crate) activate: bool,
+
+    /// With --activate: start PROG only when a client comes who sends a byte or stays, and again after it has ended well
+    #[arg(long, requires = "activate")]
+    pub(crate) on_demand: bool,
 
     /// Permission bits of the socket, octal; whoever may write may connect
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
@@ -74,6 +92,14 @@ pub(crate) struct Serve {
     /// Hold a lock only while starting and ending, or as long as the server lives
     #[arg(long, value_name = "SCOPE", value_enum, default_value_t = Scope::Startup)]
     pub(crate) lock_scope: Scope,
+
+    /// Allow a successor that is started with --replace to take PATH over
+    #[arg(long)]
+    pub(crate) replaceable: bool,
+
+    /// Take PATH over from a live server that is --replaceable, and be so too
+    #[arg(long)]
+    pub(crate) replace: bool,
 
     /// How many PROGs may run at the same time; further clients wait in the backlog
     #[arg(
@@ -100,6 +126,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "NAME", requires = "activate", value_parser = fd_name)]
     pub(crate) fd_name: Option<String>,
 
+    /// For `ensure`: a supervisor in the background, with a pipe to it on standard output
+    #[arg(long, hide = true, requires = "activate")]
+    pub(crate) detached: bool,
+
+    /// Of a detached one: where the output of PROG goes
+    #[arg(long, hide = true, requires = "detached", value_name = "FILE")]
+    pub(crate) detached_log: Option<PathBuf>,
+
     /// Where to serve
     #[arg(value_parser = any_path())]
     pub(crate) path: PathBuf,
@@ -123,22 +157,16 @@ pub(crate) const ACTIVATE_EXEC: &str = "__activate-exec";
 pub(crate) struct ActivateExec {
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) fd_name: String,
-    #[command(flatten)]
-    pub(crate) other: OtherUser,
-    #[arg(last = true, required = true)]
-    pub(crate) program: Vec<OsString>,
-}
-
-/// PROG is to be another user, who then listens once more.
-#[derive(Debug, Args)]
-pub(crate) struct OtherUser {
-    #[arg(long, requires = "started_fd")]
+    /// PROG is to be this user, who then listens once more
+    #[arg(long)]
     pub(crate) identity: Option<Identity>,
     #[arg(long, default_value_t = i32::MAX)]
     pub(crate) backlog: i32,
-    /// To be closed when PROG is started.
+    /// Where to tell why PROG cannot be run; closed by its exec
     #[arg(long)]
-    pub(crate) started_fd: Option<i32>,
+    pub(crate) report_fd: Option<i32>,
+    #[arg(last = true, required = true)]
+    pub(crate) program: Vec<OsString>,
 }
 
 pub(crate) const RUN_AS_EXEC: &str = "__run-as-exec";

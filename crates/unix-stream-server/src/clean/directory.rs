@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::tree::World;
 use super::{CLEAN, CleanEvent, CleanOptions, Each, Leftover, Outcome, found, is_young};
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::{Place, Role, Route, hash_of_long_name, hash_of_name, name_of_hash, role};
+use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
 use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin};
 use crate::sys::diag::find_listener;
 use crate::sys::linux::{Linux, is_kernels_dev};
@@ -40,10 +40,12 @@ struct Entries {
     sockets: Vec<CString>,
     /// Of `NAME.lock` and `NAME.owner`: the file, and NAME.
     locks: Vec<(CString, CString)>,
+    /// Of `NAME.start`, likewise.
+    start_locks: Vec<(CString, CString)>,
     temporaries: Vec<(CString, u128)>,
     directories: Vec<CString>,
-    /// The names too long to bind, by the hash of their temporary name: those that are there, and those of locks.
-    long: HashMap<u128, CString>,
+    /// All names, and those of which there are locks.
+    names: HashSet<CString>,
     others: usize,
 }
 
@@ -71,7 +73,8 @@ impl<'a> Directory<'a> {
         let mut in_the_way = None;
         let stat = Linux.stat_at(&self.place.dir, name).ok();
         let peer = stat.and_then(|stat| find_listener(stat.id)).and_then(|listener| listener.holder());
-        self.clean_one(name, &mut |event| match event {
+        self.place.turn_to(name);
+        self.clean_place(name, true, &mut |event| match event {
             CleanEvent::Found { what: Leftover::Socket, outcome: Outcome::Failed(error), .. } => {
                 in_the_way = Some(error)
             }
@@ -80,14 +83,15 @@ impl<'a> Directory<'a> {
             }
             event => each(event),
         });
+        self.clean_start_lock(name, each);
         in_the_way.map_or(Ok(()), Err)
     }
 
     /// All that is in the directory; the directories in it, if those are wanted.
     pub(super) fn clean_entries(&mut self, each: Each<'_>) -> Result<Vec<CString>, Ended> {
         let entries = self.read()?;
-        let Entries { sockets, locks, temporaries, directories, long, others } = entries;
-        let count = sockets.len() + locks.len() + temporaries.len() + directories.len() + others;
+        let count = entries.count();
+        let Entries { sockets, locks, start_locks, temporaries, directories, names, others } = entries;
         each(CleanEvent::Directory { path: &self.shown, entries: count });
         (0..others + directories.len()).for_each(|_| each(CleanEvent::Looked));
         let mut done = HashSet::new();
@@ -99,8 +103,11 @@ impl<'a> Directory<'a> {
                 return Err(Ended::Gone);
             }
         }
+        // Names too long for a lock of their own, and those with something at their temporary name, by their hashes.
+        let needs_hashes = !temporaries.is_empty() || locks.iter().any(|(_, of)| hash_of_name(of).is_some());
+        let mut hashes = if needs_hashes { by_hash(names) } else { HashMap::new() };
         for (file, name) in locks {
-            let name = hash_of_name(&name).and_then(|hash| long.get(&hash)).unwrap_or(&name);
+            let name = hash_of_name(&name).and_then(|hash| hashes.get(&hash)).unwrap_or(&name);
             // With the socket of that name all its locks have been seen to.
             if !done.contains(name) && Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
                 self.clean_one(name, each);
@@ -108,9 +115,15 @@ impl<'a> Directory<'a> {
             }
             each(CleanEvent::Looked);
         }
-        for (file, name) in self.with_names(temporaries, long)? {
-            if !done.contains(&name) && Linux.stat_at(&self.place.dir, &file).is_ok() {
-                self.clean_one(&name, each);
+        for (file, name) in start_locks {
+            if Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+                self.clean_start_lock(&name, each);
+            }
+            each(CleanEvent::Looked);
+        }
+        for (file, name) in self.with_names(temporaries, &mut hashes)? {
+            if Linux.stat_at(&self.place.dir, &file).is_ok() {
+                self.clean_temporary(&name, each);
             }
             each(CleanEvent::Looked);
         }
@@ -127,12 +140,12 @@ impl<'a> Directory<'a> {
     fn with_names(
         &mut self,
         temporaries: Vec<(CString, u128)>,
-        mut long: HashMap<u128, CString>,
+        hashes: &mut HashMap<u128, CString>,
     ) -> Result<Vec<(CString, CString)>, Ended> {
-        if temporaries.iter().any(|(_, hash)| !long.contains_key(hash)) {
-            long.extend(self.read()?.long);
+        if temporaries.iter().any(|(_, hash)| !hashes.contains_key(hash)) {
+            hashes.extend(by_hash(self.read()?.names));
         }
-        let name = |hash| long.get(&hash).cloned().unwrap_or_else(|| name_of_hash(hash));
+        let name = |hash| hashes.get(&hash).cloned().unwrap_or_else(|| name_of_hash(hash));
         Ok(temporaries.into_iter().map(|(file, hash)| (file, name(hash))).collect())
     }
 
@@ -159,23 +172,50 @@ impl<'a> Directory<'a> {
         if seen.is_empty() && self.is_gone() { Err(Ended::Gone) } else { Ok(entries) }
     }
 
-    /// One name: the socket there, and what is left beside it.
+    /// One name: the socket there, and what is left beside it, but for its temporary name, which the directory tells.
     fn clean_one(&mut self, name: &CStr, each: Each<'_>) {
         self.place.turn_to(name);
+        self.clean_place(name, false, each);
+    }
+
+    fn clean_temporary(&mut self, name: &CStr, each: Each<'_>) {
+        self.place.turn_to(name);
+        let sweep =
+            Sweep { sockets: false, life: false, temporary: true, changed_before: Some(self.world.changed_before) };
+        let swept = self.sweep(sweep);
+        self.tell(swept, name, sweep, each);
+    }
+
+    fn clean_start_lock(&mut self, name: &CStr, each: Each<'_>) {
+        self.place.turn_to(name);
+        self.place.turn_to_start();
+        let sweep = Sweep { sockets: false, life: false, temporary: false, changed_before: None };
+        let swept = self.sweep(sweep);
+        self.tell(swept, name, sweep, each);
+    }
+
+    fn clean_place(&mut self, name: &CStr, temporary: bool, each: Each<'_>) {
         let stat = Linux.stat_at(&self.place.dir, name).ok();
         let is_socket = stat.is_some_and(|stat| stat.kind == FileKind::Socket);
         let listed = stat.is_some_and(|stat| self.is_listed(&stat));
         if is_socket && listed {
             found(each, self.path_of(name), Leftover::Socket, Outcome::InUse);
         }
-        let sweep = Sweep { sockets: is_socket && !listed, changed_before: Some(self.world.changed_before) };
-        let swept = match self.options.dry_run {
-            true => self.would_sweep(sweep),
-            false => {
-                let options = &self.options.options;
-                Protocol { sys: &Linux, place: &self.place, options, operation: CLEAN }.sweep(sweep)
-            }
-        };
+        let changed_before = Some(self.world.changed_before);
+        let sweep = Sweep { sockets: is_socket && !listed, life: true, temporary, changed_before };
+        let swept = self.sweep(sweep);
+        self.tell(swept, name, sweep, each);
+    }
+
+    fn sweep(&self, sweep: Sweep) -> Result<Swept> {
+        if self.options.dry_run {
+            return self.would_sweep(sweep);
+        }
+        let options = &self.options.options;
+        Protocol { sys: &Linux, place: &self.place, options, operation: CLEAN }.sweep(sweep)
+    }
+
+    fn tell(&self, swept: Result<Swept>, name: &CStr, sweep: Sweep, each: Each<'_>) {
         match swept {
             Ok(Swept { state, removed }) => {
                 if sweep.sockets && is_young(state, removed.contains(&Left::Socket)) {
@@ -191,9 +231,10 @@ impl<'a> Directory<'a> {
             Err(error) if error.kind() == ErrorKind::NotASocket => {}
             Err(_) if self.is_gone() => {}
             Err(error) => {
-                let (file, what) = match sweep.sockets {
-                    true => (name.to_owned(), Leftover::Socket),
-                    false => (self.place.lock.clone(), Leftover::Lock),
+                let (file, what) = match sweep {
+                    Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
+                    Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
+                    _ => (self.place.lock.clone(), Leftover::Lock),
                 };
                 let outcome = if error.is_in_use() { Outcome::InUse } else { Outcome::Failed(error) };
                 found(each, self.path_of(&file), what, outcome);
@@ -206,23 +247,23 @@ impl<'a> Directory<'a> {
     }
 
     fn file_of(&self, left: Left) -> (CString, Leftover) {
-        match (left, &self.place.route) {
-            (Left::Temporary, Route::Beside(name)) => (name.clone(), Leftover::Temporary),
-            (Left::Socket | Left::Temporary, _) => (self.place.name.clone(), Leftover::Socket),
-            (Left::Lock, _) => (self.place.lock.clone(), Leftover::Lock),
-            (Left::Life, _) => (self.place.life.clone(), Leftover::LifeLock),
+        match left {
+            Left::Socket => (self.place.name.clone(), Leftover::Socket),
+            Left::Temporary => (self.place.beside.clone(), Leftover::Temporary),
+            Left::Lock => (self.place.lock.clone(), Leftover::Lock),
+            Left::Life => (self.place.life.clone(), Leftover::LifeLock),
         }
     }
 
     /// What a sweep would do, found out without a lock, and so only true of this moment.
     fn would_sweep(&self, sweep: Sweep) -> Result<Swept> {
-        let Place { dir, name, lock, life, route, .. } = &self.place;
+        let Place { dir, name, lock, life, beside, .. } = &self.place;
         let mut removed = Vec::new();
         let is_left = |name: &CStr| {
             let stat = Linux.stat_at(dir, name).ok().filter(is_mark)?;
             Some(Linux.flock_holder(stat.id) == FlockHolder::Nobody)
         };
-        let left_life = is_left(life);
+        let left_life = if sweep.life { is_left(life) } else { None };
         if left_life == Some(false) {
             return Err(Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None }));
         }
@@ -239,10 +280,12 @@ impl<'a> Directory<'a> {
         };
         let (state, goes) = if sweep.sockets { judge(name, proof) } else { (PathState::Absent, false) };
         removed.extend(goes.then_some(Left::Socket));
-        if let Route::Beside(temporary) = route {
-            removed.extend(judge(temporary, Proof::None).1.then_some(Left::Temporary));
+        if sweep.temporary {
+            removed.extend(judge(beside, Proof::None).1.then_some(Left::Temporary));
         }
-        removed.extend((is_left(lock) == Some(true)).then_some(Left::Lock));
+        // Once: that of a temporary name alone has been told of by its own name.
+        let tells_lock = sweep.life || !sweep.temporary;
+        removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
         let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false));
         removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
         match state {
@@ -253,23 +296,29 @@ impl<'a> Directory<'a> {
     }
 }
 
+/// By the hash of each name; a name itself says more than another that only stands for its hash.
+fn by_hash(names: HashSet<CString>) -> HashMap<u128, CString> {
+    let (hashes, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| hash_of_name(name).is_some());
+    let stand_ins = hashes.into_iter().filter_map(|name| Some((hash_of_name(&name)?, name)));
+    stand_ins.chain(names.into_iter().map(|name| (hash_for(&name), name))).collect()
+}
+
 impl Entries {
+    fn count(&self) -> usize {
+        let found = self.sockets.len() + self.locks.len() + self.start_locks.len() + self.temporaries.len();
+        found + self.directories.len() + self.others
+    }
+
     fn add(&mut self, name: CString, kind: FileKind, recursive: bool) {
-        if let Some(hash) = hash_of_long_name(&name) {
-            self.long.insert(hash, name.clone());
-        }
+        self.names.insert(name.clone());
         match (kind, role(&name)) {
             (FileKind::Socket, Role::TemporaryOf(hash)) => self.temporaries.push((name, hash)),
             (FileKind::Socket, _) => self.sockets.push(name),
             (FileKind::Regular, Role::LockOf(of)) => {
-                // The name itself says more than its hash: which file its lock is.
-                if let Some(hash) = hash_of_long_name(&of) {
-                    self.long.insert(hash, of.clone());
-                } else if let Some(hash) = hash_of_name(&of) {
-                    self.long.entry(hash).or_insert_with(|| of.clone());
-                }
+                self.names.insert(of.clone());
                 self.locks.push((name, of));
             }
+            (FileKind::Regular, Role::StartLockOf(of)) => self.start_locks.push((name, of)),
             (FileKind::Directory, _) if recursive => self.directories.push(name),
             _ => self.others += 1,
         }

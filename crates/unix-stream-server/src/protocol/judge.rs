@@ -16,6 +16,11 @@ pub(crate) enum Verdict<Fd> {
     Absent,
     /// A dead socket, and the pin that holds it.
     Dead(Fd),
+    /// A live server that may be replaced, and is to be.
+    Replaceable {
+        pin: Fd,
+        state: PathState,
+    },
     Other(PathState),
 }
 
@@ -33,7 +38,10 @@ impl<S: Sys> Protocol<'_, S> {
         }
         match self.verdict(&self.place.name, Proof::None) {
             // Only with the lock can these be told, or acted on.
-            Verdict::Absent | Verdict::Dead(_) | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
+            Verdict::Absent
+            | Verdict::Dead(_)
+            | Verdict::Replaceable { .. }
+            | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
             Verdict::Other(state) => Err(Error::refused(self.operation, &self.place.shown, state)),
         }
     }
@@ -58,15 +66,21 @@ impl<S: Sys> Protocol<'_, S> {
 
     pub(super) fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
         match self.sys.pin(&self.place.dir, name) {
-            Ok(pin) => self.verdict_of(pin, proof),
+            Ok(pin) => {
+                let state = judge_pin(self.sys, &pin, proof);
+                self.verdict_of(name, pin, state)
+            }
             Err(Errno::NOENT) => Verdict::Absent,
             Err(errno) => cannot_tell(errno),
         }
     }
 
-    fn verdict_of(&self, pin: S::Fd, proof: Proof) -> Verdict<S::Fd> {
-        match judge_pin(self.sys, &pin, proof) {
+    fn verdict_of(&self, name: &CStr, pin: S::Fd, state: PathState) -> Verdict<S::Fd> {
+        match state {
             PathState::Dead => Verdict::Dead(pin),
+            state @ (PathState::Live { .. } | PathState::Busy) if self.yields(name, &pin) => {
+                Verdict::Replaceable { pin, state }
+            }
             state => Verdict::Other(state),
         }
     }
@@ -85,10 +99,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
         let state = judge_pin(self.sys, &pin, proof);
         let _ = self.sys.chmod(&pin, stat.mode); // what it was, for a live server and for a claim that is given up
-        match state {
-            PathState::Dead => Verdict::Dead(pin),
-            state => Verdict::Other(state),
-        }
+        self.verdict_of(name, pin, state)
     }
 
     /// The error for what stands in the way; where it is a matter of rights, with whose it is.

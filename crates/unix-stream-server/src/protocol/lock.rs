@@ -65,8 +65,21 @@ pub(super) enum Purpose {
     Publish,
     /// The same, by one who holds the life lock already, or wants none.
     PublishClaim,
-    /// To remove our own node. Who lives at the path is no matter.
+    /// To remove our own node. Who lives at the path is no matter: it is us.
     Remove,
+    /// To have the life lock as well, by one who has published already.
+    Succeed,
+}
+
+impl Purpose {
+    /// The path is wanted, so a live server there ends the wait.
+    fn wants_path(self) -> bool {
+        matches!(self, Purpose::Publish | Purpose::PublishClaim)
+    }
+
+    fn wants_life(self) -> bool {
+        matches!(self, Purpose::Publish | Purpose::Succeed)
+    }
 }
 
 /// The end of one attempt.
@@ -107,14 +120,14 @@ impl<S: Sys> Protocol<'_, S> {
                 Ok(locks) => return Ok(locks),
                 Err(busy) => busy,
             };
-            if purpose != Purpose::Remove {
+            if purpose.wants_path() {
                 self.look()?;
             }
             if self.is_left_by_another_user(busy.holder, &mut denied) {
                 return Err(self.not_had(busy));
             }
             if !patience.pause() {
-                if purpose != Purpose::Remove {
+                if purpose.wants_path() {
                     self.look()?; // the last word: it may have begun to listen since it was judged
                 }
                 return Err(self.not_had(busy));
@@ -129,17 +142,21 @@ impl<S: Sys> Protocol<'_, S> {
             Ok(Attempt::Busy(holder)) => return Ok(Err(Busy { which: Which::Short, holder })),
             Err(error) => {
                 // Where no lock can be made, a live server at the path is still the better answer.
-                if purpose != Purpose::Remove {
+                if purpose.wants_path() {
                     self.look()?;
                 }
                 return Err(error);
             }
         };
-        if purpose != Purpose::Publish || self.options.scope != LockScope::Lifetime {
+        if !purpose.wants_life() || self.options.scope != LockScope::Lifetime {
             return Ok(Ok(Locks { lock, life: None }));
         }
         let busy = match self.try_lock(Which::Life) {
             Ok(Attempt::Held(life)) => return Ok(Ok(Locks { lock, life: Some(life) })),
+            // A live server that yields gives it back when it has drained, and it drains once it has been replaced.
+            Ok(Attempt::Busy(Holder::Flocked(_))) if purpose == Purpose::Publish && self.name_yields() => {
+                return Ok(Ok(Locks { lock, life: None }));
+            }
             Ok(Attempt::Busy(holder)) => Ok(Err(Busy { which: Which::Life, holder })),
             Err(error) => Err(error),
         };

@@ -9,7 +9,6 @@ use super::lock::{Lock, Locks, Purpose};
 use super::{Proof, Protocol, Verdict};
 use crate::PathState;
 use crate::error::Result;
-use crate::place::Route;
 use crate::sys::Sys;
 
 /// What may be removed.
@@ -17,6 +16,10 @@ use crate::sys::Sys;
 pub(crate) struct Sweep {
     /// False: the socket at the name is in use, and only locks are looked at.
     pub(crate) sockets: bool,
+    /// Also a life lock; while it is held, the socket is left alone.
+    pub(crate) life: bool,
+    /// Also what is at the temporary name.
+    pub(crate) temporary: bool,
     /// Sockets that have changed since are left alone: a program that ignores the lock may be between bind and listen.
     pub(crate) changed_before: Option<(i64, u64)>,
 }
@@ -49,7 +52,8 @@ impl<S: Sys> Protocol<'_, S> {
         let Locks { lock, .. } = self.lock(purpose)?;
         // A lock that a dead holder had left goes with ours: they are the same file.
         let mut removed = if lock.is_inherited() { vec![Left::Lock] } else { Vec::new() };
-        let state = self.left_life().and_then(|life| self.sweep_under(life, sweep, &mut removed));
+        let life = if sweep.life { self.left_life() } else { Ok(None) };
+        let state = life.and_then(|life| self.sweep_under(life, sweep, &mut removed));
         self.unlock(lock);
         state.map(|state| Swept { state, removed })
     }
@@ -61,19 +65,18 @@ impl<S: Sys> Protocol<'_, S> {
             false => Verdict::Absent,
         };
         let state = match verdict {
+            Verdict::Replaceable { state, .. } => state,
             Verdict::Dead(pin) if self.is_old(&pin, sweep) => return Ok(None),
             Verdict::Dead(_) => PathState::Dead,
             Verdict::Absent => PathState::Absent,
             Verdict::Other(state) => state,
         };
         let place = self.place;
-        if self.is_marked(&place.lock) || self.is_marked(&place.life) {
+        if self.is_marked(&place.lock) || sweep.life && self.is_marked(&place.life) {
             return Ok(None);
         }
-        if let Route::Beside(temporary) = &place.route {
-            if self.sys.stat_at(&place.dir, temporary).is_ok() {
-                return Ok(None);
-            }
+        if sweep.temporary && self.sys.stat_at(&place.dir, &place.beside).is_ok() {
+            return Ok(None);
         }
         match state {
             PathState::Absent | PathState::Dead => Ok(Some(state)),
@@ -96,9 +99,9 @@ impl<S: Sys> Protocol<'_, S> {
             }),
             false => Ok((PathState::Absent, false)),
         };
-        if let Route::Beside(temporary) = &self.place.route {
-            // Nobody uses it without the lock. What else may stand at that name is not ours.
-            if let Ok((_, true)) = self.clear_if_dead(temporary, None, sweep) {
+        if sweep.temporary {
+            // Nobody uses it without the lock. What else may stand at that name is not ours, or drains.
+            if let Ok((_, true)) = self.clear_if_dead(&self.place.beside, None, sweep) {
                 removed.push(Left::Temporary);
             }
         }
@@ -130,7 +133,7 @@ impl<S: Sys> Protocol<'_, S> {
             Verdict::Absent => Ok((PathState::Absent, false)),
             Verdict::Dead(pin) if self.is_old(&pin, sweep) => self.clear(name, &pin).map(|()| (PathState::Dead, true)),
             Verdict::Dead(_) => Ok((PathState::Dead, false)),
-            Verdict::Other(state) => Ok((state, false)),
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => Ok((state, false)),
         }
     }
 

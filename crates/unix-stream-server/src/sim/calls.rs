@@ -46,6 +46,8 @@ pub(super) enum Call {
     StatPath,
     Unlink(Name),
     Rename(Name, Name),
+    Exchange(Name, Name),
+    RenameOver(Name, Name),
     Pin(Name),
     Chmod(FdNumber, u32),
     Fchmod(FdNumber, u32),
@@ -58,6 +60,8 @@ pub(super) enum Call {
     Listen(FdNumber, i32),
     Shut(FdNumber),
     Accept(FdNumber),
+    /// accept() that sleeps until somebody comes
+    Await(FdNumber),
     /// A probe: connect() through a pin, without blocking
     Connect(FdNumber),
     /// connect() by the name without blocking, as git does it
@@ -74,6 +78,8 @@ pub(super) enum Call {
     PutFile,
     Close(FdNumber),
     Pause,
+    /// Not a system call: time passes that is long enough for all that is under way
+    Grace,
     /// Not a system call: the party says where it stands, and all that it remembers from here on
     Note(Note),
     /// Not a system call: the party lives on and does nothing more
@@ -86,6 +92,10 @@ pub(super) enum Note {
     Owns,
     /// claim() has returned
     Claims,
+    /// It waits for clients, until it is replaced
+    Serves,
+    /// It has seen that it is replaced
+    Replaced,
     /// close() is called
     Closing,
     /// clean() has returned: what was dead is gone
@@ -101,9 +111,11 @@ pub(super) enum Note {
 }
 
 impl Note {
-    pub(super) const ALL: [Note; 10] = [
+    pub(super) const ALL: [Note; 12] = [
         Note::Owns,
         Note::Claims,
+        Note::Serves,
+        Note::Replaced,
         Note::Closing,
         Note::Cleaned,
         Note::InUse,

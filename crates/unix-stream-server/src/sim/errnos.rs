@@ -67,8 +67,8 @@ pub(super) fn of(call: Call) -> Vec<Errno> {
         Call::StatAt(_) | Call::StatPath => SEARCH.to_vec(),
         // unlink(2)
         Call::Unlink(_) => on(SEARCH, &[Errno::BUSY, Errno::ISDIR, Errno::PERM, Errno::ROFS]),
-        // renameat2(2); INVAL and NOSYS: no RENAME_NOREPLACE here
-        Call::Rename(..) => on(
+        // renameat2(2); INVAL and NOSYS: no such flag here
+        Call::Rename(..) | Call::Exchange(..) | Call::RenameOver(..) => on(
             SEARCH,
             &[
                 Errno::BUSY,
@@ -149,6 +149,8 @@ pub(super) fn of(call: Call) -> Vec<Errno> {
         }
         // close(2) may report an error of an earlier write, but it always closes
         Call::Close(_)
+        | Call::Await(_)
+        | Call::Grace
         | Call::Find
         | Call::ConnectBlocking
         | Call::Inherit

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::automaton::{Automaton, Next, NodeId, Role, pid};
 use super::calls::{Call, Name, Reply};
 use super::errnos;
-use super::kernel::{Kernel, PROCESSES, Pid};
+use super::kernel::{Kernel, PROCESSES, Pid, Welcome};
 use super::parties::Party;
 use super::process::Class;
 use super::schedule::{Found, Step};
@@ -41,7 +41,12 @@ impl Scenario {
             process.class = role.party.class();
             process.user = role.user;
         }
-        kernel.queues = roles.iter().any(|role| role.party == Party::Client);
+        kernel.serving = roles.iter().any(|role| role.party.serves());
+        kernel.queues = kernel.serving || roles.iter().any(|role| role.party == Party::Client);
+        let each_is_replaced = roles.iter().all(|role| role.party.serves() || role.party == Party::Client);
+        if kernel.serving && each_is_replaced {
+            kernel.welcome = Welcome::NotYet;
+        }
         Scenario { roles: roles.to_vec(), beginning: beginning.to_owned(), kernel, bounds: Bounds::default() }
     }
 
@@ -152,6 +157,7 @@ impl<'a> Explorer<'a> {
         steps.clear();
         let mut moves = false;
         let mut waiting = Vec::new();
+        let mut graceful = Vec::new();
         let mut stopped = None;
         for party in 0..pid(self.scenario.roles.len()) {
             let process = &state.kernel.processes[usize::from(party)];
@@ -172,7 +178,8 @@ impl<'a> Explorer<'a> {
                     steps.push(Step::Call(party));
                     return true;
                 }
-                Next::Call(_) if process.blocked.is_some() => continue,
+                Next::Call(_) if process.blocked.is_some() => {}
+                Next::Call(Call::Grace) => graceful.push(Step::Call(party)),
                 Next::Call(call) => {
                     if self.reduces && self.is_alone(state, party, call) {
                         steps.clear();
@@ -195,6 +202,11 @@ impl<'a> Explorer<'a> {
             if state.left.crashes > 0 && process.class != Class::Stranger {
                 steps.push(Step::Kill(party));
             }
+        }
+        if !moves && !graceful.is_empty() {
+            // Nothing is under way any more.
+            steps.append(&mut graceful);
+            moves = true;
         }
         if !moves {
             // Nobody else can move. Something may have changed while those who wait were looking, so they look once
@@ -251,7 +263,9 @@ impl<'a> Explorer<'a> {
             let about_to_unlink = matches!((last, next), (Call::StatAt(a), Call::Unlink(b)) if a == b);
             let just_bound = matches!((last, next), (Call::Bind(..) | Call::Rename(..), Call::StatAt(_)))
                 && move_of_stranger != Call::PutFile;
-            !process.crashed && process.class != Class::Stranger && (about_to_unlink || just_bound)
+            // Where names cannot be exchanged, the last look at what is renamed over is such a moment too.
+            let about_to_rename = matches!((last, next), (Call::StatAt(a), Call::RenameOver(_, b)) if a == b);
+            !process.crashed && process.class != Class::Stranger && (about_to_unlink || just_bound || about_to_rename)
         })
     }
 

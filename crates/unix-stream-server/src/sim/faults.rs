@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::calls::{Name, Note};
 use super::inode::Origin;
-use super::kernel::{Ino, Kernel, Pid};
+use super::kernel::{Ino, Kernel, Pid, REPLACEABLE, Welcome};
 use super::process::Class;
+use crate::FileKind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Fault {
@@ -18,6 +19,7 @@ pub(super) enum Fault {
     GitBesideUs { party: Pid, name: Name },
     UsBesideGit { party: Pid, name: Name },
     GitLock { party: Pid },
+    TurnedAway { party: Pid },
 }
 
 impl fmt::Display for Fault {
@@ -40,6 +42,9 @@ impl fmt::Display for Fault {
             }
             Fault::UsBesideGit { party, name } => {
                 write!(f, "P5: party {party} changes {name:?} while git holds its lock")
+            }
+            Fault::TurnedAway { party } => {
+                write!(f, "P7: client {party} is turned away, though each server was replaced by the next")
             }
             Fault::GitLock { party } => write!(f, "P5: party {party} removes git's lock"),
         }
@@ -85,11 +90,10 @@ impl Kernel {
         }
         match name {
             Name::Socket | Name::Temporary => {
-                let owner = |socket: &Option<super::sockets::Socket>| {
-                    socket.is_some_and(|socket| socket.inode == Some(number) && !socket.shut)
-                };
-                if let Some(robbed) = self.sockets.iter().position(owner).filter(|&robbed| robbed as Pid != party) {
-                    self.fail(Fault::Theft { party, robbed: robbed as Pid });
+                // Under its temporary name, a server that may be replaced has been.
+                let replaced = name == Name::Temporary && inode.mode & REPLACEABLE != 0;
+                if !replaced {
+                    self.judge_theft(party, number);
                 }
             }
             Name::Lock | Name::Life => {
@@ -107,6 +111,44 @@ impl Kernel {
         }
     }
 
+    fn judge_theft(&mut self, party: Pid, number: Ino) {
+        let owner = |socket: &Option<super::sockets::Socket>| {
+            socket.is_some_and(|socket| socket.inode == Some(number) && !socket.shut)
+        };
+        if let Some(robbed) = self.sockets.iter().position(owner).filter(|&robbed| robbed as Pid != party) {
+            self.fail(Fault::Theft { party, robbed: robbed as Pid });
+        }
+    }
+
+    /// Another file takes the name from this one, and has it for good.
+    pub(super) fn judge_replacement(&mut self, party: Pid, name: Name, number: Ino) {
+        if self.inode(number).kind != FileKind::Socket {
+            self.fail(Fault::Foreign { party, name });
+        }
+        self.judge_exchange(party, number);
+    }
+
+    /// Another file takes the name from this one, which can be given back: what a stranger has just put there is judged
+    /// by where it is in the end.
+    pub(super) fn judge_exchange(&mut self, party: Pid, number: Ino) {
+        let of_stranger = |pid: usize| self.processes[pid].class == Class::Stranger;
+        let owner = self.sockets.iter().position(|socket| socket.is_some_and(|it| it.inode == Some(number)));
+        if self.inode(number).mode & REPLACEABLE == 0 && !owner.is_some_and(of_stranger) {
+            self.judge_theft(party, number);
+        }
+        for socket in self.sockets.iter_mut().flatten().filter(|socket| socket.inode == Some(number)) {
+            socket.replaced = true;
+        }
+    }
+
+    /// A client finds nobody, or nobody who listens.
+    pub(super) fn judge_refusal(&mut self, party: Pid) {
+        let crashed = self.processes.iter().any(|process| process.crashed);
+        if self.welcome == Welcome::Always && !crashed {
+            self.fail(Fault::TurnedAway { party });
+        }
+    }
+
     pub(super) fn judge_rights(&mut self, party: Pid, number: Ino) {
         if self.inode(number).origin == Origin::Foreign {
             self.fail(Fault::Rights { party });
@@ -115,9 +157,17 @@ impl Kernel {
 
     pub(super) fn judge_note(&mut self, party: Pid, note: Note) {
         let strangers = self.processes.iter().any(|process| process.class == Class::Stranger);
-        if note == Note::Owns && !strangers && !self.is_shut(party) && !self.is_live_at_name(party) {
+        let replaced = self.is_replaced(party);
+        if note == Note::Owns && !strangers && !self.is_shut(party) && !self.is_live_at_name(party) && !replaced {
             self.fail(Fault::NotAtName { party });
         }
+        if note == Note::Owns && self.welcome == Welcome::NotYet {
+            self.welcome = Welcome::Always;
+        }
+    }
+
+    fn is_replaced(&self, party: Pid) -> bool {
+        self.sockets[usize::from(party)].is_some_and(|socket| socket.replaced)
     }
 
     /// Somebody to whom the server gave a copy has shut its socket.

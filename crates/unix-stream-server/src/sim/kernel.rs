@@ -33,6 +33,22 @@ pub(super) enum FileSystem {
     SharedWithLocks,
     WithoutFlock,
     WithoutModes,
+    /// Two names cannot change places.
+    WithoutExchange,
+}
+
+/// The mark of a server that may be replaced.
+pub(super) const REPLACEABLE: u16 = 0o1000;
+
+/// Whether clients may be turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Welcome {
+    /// This is not that kind of company.
+    Unknown,
+    /// Until the first server has been created
+    NotYet,
+    /// From then on nobody is: each server is replaced by the next
+    Always,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +60,10 @@ pub(super) struct Kernel {
     pub(super) file_system: FileSystem,
     /// Connections are counted: clients are among the parties.
     pub(super) queues: bool,
+    /// Servers accept, and end when they are replaced.
+    pub(super) serving: bool,
+    /// Whether clients may be turned away.
+    pub(super) welcome: Welcome,
     /// The promise that was broken, if one was.
     pub(super) fault: Option<Fault>,
 }
@@ -64,6 +84,8 @@ impl Kernel {
             processes: [Process { user: 1, ..Process::default() }; PROCESSES],
             file_system: FileSystem::Local,
             queues: false,
+            serving: false,
+            welcome: Welcome::Unknown,
             fault: None,
         }
     }
@@ -158,7 +180,11 @@ impl Kernel {
     pub(super) fn is_steady(&self, party: Pid, fd: FdNumber) -> bool {
         match self.object(party, fd) {
             Object::File(number) => self.inode(number).flock == Some((party, fd)),
-            Object::Pin(number) => self.inode(number).kind == FileKind::Socket,
+            // Its mark is read as well, and set late by a successor that waits for its life lock.
+            Object::Pin(number) => {
+                let marks_change = self.serving && !self.holds_lock(party, Name::Lock);
+                self.inode(number).kind == FileKind::Socket && !marks_change
+            }
             Object::Socket(_) | Object::Connection => true,
         }
     }
@@ -289,6 +315,29 @@ impl Kernel {
                 self.names[to as usize] = Some(number);
                 Ok(Reply::Done)
             }
+            Call::Exchange(..) if self.file_system == FileSystem::WithoutExchange => Err(Errno::INVAL),
+            Call::Exchange(one, other) => {
+                let (first, second) = (self.ino(one).ok_or(Errno::NOENT)?, self.ino(other).ok_or(Errno::NOENT)?);
+                self.judge_change(party, one);
+                self.judge_change(party, other);
+                self.judge_exchange(party, second);
+                self.names[one as usize] = Some(second);
+                self.names[other as usize] = Some(first);
+                Ok(Reply::Done)
+            }
+            Call::RenameOver(from, to) => {
+                let number = self.ino(from).ok_or(Errno::NOENT)?;
+                self.judge_change(party, from);
+                self.judge_change(party, to);
+                if let Some(old) = self.ino(to) {
+                    self.judge_replacement(party, to, old);
+                    self.inode_mut(old).links -= 1;
+                }
+                self.names[from as usize] = None;
+                self.names[to as usize] = Some(number);
+                self.reap();
+                Ok(Reply::Done)
+            }
             Call::Pin(name) => {
                 let number = self.ino(name).ok_or(Errno::NOENT)?;
                 Ok(self.open(party, Object::Pin(number)))
@@ -297,6 +346,9 @@ impl Kernel {
                 if let Object::File(number) | Object::Pin(number) = self.object(party, fd) {
                     self.judge_rights(party, number);
                     self.inode_mut(number).mode = mode as u16;
+                }
+                if let Object::Socket(_) = self.object(party, fd) {
+                    self.socket(party, fd)?.marked = mode & u32::from(REPLACEABLE) != 0;
                 }
                 Ok(Reply::Done)
             }
@@ -310,7 +362,10 @@ impl Kernel {
             Call::Reach(_) => Ok(Reply::Reach(match self.file_system {
                 FileSystem::Shared => Reach::Unknown,
                 FileSystem::SharedWithLocks => Reach::SharedWithLocks,
-                FileSystem::Local | FileSystem::WithoutFlock | FileSystem::WithoutModes => Reach::Local,
+                FileSystem::Local
+                | FileSystem::WithoutFlock
+                | FileSystem::WithoutModes
+                | FileSystem::WithoutExchange => Reach::Local,
             })),
             Call::FlockHolder(ino) => Ok(match self.inodes[ino as usize].and_then(|inode| inode.flock) {
                 Some(_) => Reply::Yes,
@@ -339,7 +394,8 @@ impl Kernel {
                 self.judge_change(party, name);
                 let process = self.processes[usize::from(party)];
                 let origin = if process.class == Class::Stranger { Origin::Before } else { Origin::Ours };
-                let (kind, mode) = (FileKind::Socket, if process.odd_umask { 0o200 } else { 0o600 });
+                let mark = if self.socket(party, fd)?.marked { REPLACEABLE } else { 0 };
+                let (kind, mode) = (FileKind::Socket, mark | if process.odd_umask { 0o200 } else { 0o600 });
                 let inode = Inode { kind, mode, size: 0, links: 1, uid: process.user, origin, flock: None };
                 let number = self.link(name, inode);
                 self.socket(party, fd)?.inode = Some(number);
@@ -351,6 +407,8 @@ impl Kernel {
                 Ok(Reply::Done)
             }
             Call::Accept(fd) => self.accept(party, fd),
+            Call::Await(fd) => self.accept_blocking(party, fd),
+            Call::Grace => Ok(Reply::Done),
             Call::Connect(fd) => {
                 let Object::Pin(number) = self.object(party, fd) else { return Err(Errno::BADF) };
                 self.connect(party, number)
@@ -359,8 +417,8 @@ impl Kernel {
                 let number = self.ino(Name::Socket).ok_or(Errno::NOENT)?;
                 self.connect(party, number)
             }
-            Call::Find => self.find(party),
-            Call::ConnectBlocking => self.connect_blocking(party),
+            Call::Find => self.find(party).inspect_err(|_| self.judge_refusal(party)),
+            Call::ConnectBlocking => self.connect_blocking(party).inspect_err(|_| self.judge_refusal(party)),
             Call::Inherit => self.inherit(party),
             Call::Close(fd) => {
                 self.close(party, fd);

@@ -11,7 +11,7 @@ use super::{Fd, Sim, others};
 use crate::error::{ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::protocol::{Options, Protocol, Published, Sweep};
-use crate::{LockScope, PathState};
+use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Party {
@@ -39,6 +39,16 @@ pub(super) enum Party {
     Clean,
     /// Removes all that the dead left: socket, locks and temporary name.
     Sweep,
+    /// Creates a server that may be replaced, and serves until it is: then it drains.
+    Replaceable,
+    /// The same, and takes over from such a one.
+    TakeOver,
+    /// Takes over, and drains at once.
+    TakeOverDrain,
+    /// Takes over with a life lock, which it gets when its predecessor has drained, and serves until it is replaced.
+    TakeOverLifetime,
+    /// Takes over by a temporary name that another way of starting needs as well, and closes.
+    TakeOverLongNameClose,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
@@ -59,7 +69,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 12] = [
+    pub(super) const OURS: [Party; 17] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -72,6 +82,11 @@ impl Party {
         Party::CreateWithRights,
         Party::Clean,
         Party::Sweep,
+        Party::Replaceable,
+        Party::TakeOver,
+        Party::TakeOverDrain,
+        Party::TakeOverLifetime,
+        Party::TakeOverLongNameClose,
     ];
     const OTHERS: [Party; 8] = [
         Party::Git,
@@ -102,6 +117,16 @@ impl Party {
         matches!(self, Party::Create | Party::Git) || matches!(self, Party::Rejected(design) if design.stays())
     }
 
+    /// Accepts clients until it is replaced, or for ever.
+    pub(super) fn serves(self) -> bool {
+        matches!(self, Party::Replaceable | Party::TakeOver | Party::TakeOverLifetime)
+            || matches!(self, Party::Rejected(design) if design.serves())
+    }
+
+    pub(super) fn takes_over(self) -> bool {
+        matches!(self, Party::TakeOver | Party::TakeOverDrain | Party::TakeOverLifetime | Party::TakeOverLongNameClose)
+    }
+
     /// Wants the path to itself.
     pub(super) fn is_starter(self) -> bool {
         self.class() != Class::Stranger && !matches!(self, Party::Client | Party::ShutsCopy | Party::KeepsCopy)
@@ -111,12 +136,20 @@ impl Party {
     pub(super) fn is_graceful(self) -> bool {
         matches!(
             self,
-            Party::CreateDrain | Party::ClaimDrain | Party::ClaimDrainLifetime | Party::Create | Party::ClaimAbandon
+            Party::CreateDrain
+                | Party::ClaimDrain
+                | Party::ClaimDrainLifetime
+                | Party::Create
+                | Party::ClaimAbandon
+                | Party::Replaceable
+                | Party::TakeOver
+                | Party::TakeOverDrain
+                | Party::TakeOverLifetime
         )
     }
 
     pub(super) fn has_life_lock(self) -> bool {
-        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime)
+        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::TakeOverLifetime)
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -127,13 +160,21 @@ impl Party {
                     drop(server);
                 }
             }
-            Party::CreateClose | Party::CreateLongNameClose | Party::CreateWithRights => {
+            Party::CreateClose
+            | Party::CreateLongNameClose
+            | Party::CreateWithRights
+            | Party::TakeOverLongNameClose => {
                 if let Some(Published { socket, id, life }) = create(sim, self) {
                     note(sim, Note::Closing, (&socket, id, &life));
                     let _ = with_protocol(sim, self, |protocol| protocol.close(socket, id, life));
                 }
             }
-            Party::CreateDrain => {
+            Party::Replaceable | Party::TakeOver | Party::TakeOverLifetime => {
+                if let Some(server) = create(sim, self) {
+                    serve(sim, self, server);
+                }
+            }
+            Party::CreateDrain | Party::TakeOverDrain => {
                 if let Some(server) = create(sim, self) {
                     drain(sim, self, server);
                 }
@@ -170,7 +211,7 @@ impl Party {
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Sweep => {
-                let sweep = Sweep { sockets: true, changed_before: None };
+                let sweep = Sweep { sockets: true, life: true, temporary: true, changed_before: None };
                 let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
                 note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
@@ -200,8 +241,9 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         name: name(c"s"),
         lock: name(c"s.lock"),
         life: name(c"s.owner"),
+        beside: name(c"s.new"),
         route: match party {
-            Party::CreateLongNameClose | Party::Sweep => Route::Beside(name(c"s.new")),
+            Party::CreateLongNameClose | Party::TakeOverLongNameClose => Route::Beside,
             _ => Route::Path,
         },
     };
@@ -215,6 +257,8 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         lock_timeout: Duration::from_secs(60),
         scope: if party.has_life_lock() { LockScope::Lifetime } else { LockScope::Startup },
         assume_local: false,
+        replaceable: party == Party::Replaceable || party.takes_over(),
+        take_over: party.takes_over(),
     };
     act(&Protocol { sys: sim, place: &place, options: &options, operation: "create" })
 }
@@ -246,8 +290,43 @@ fn end_of_create(sim: &Sim, created: Result<Published<Fd>>) -> Option<Published<
     }
 }
 
+/// Serves until it is replaced, in the way of a program that sleeps in accept(), and drains.
+fn serve(sim: &Sim, party: Party, Published { socket, id, mut life }: Published<Fd>) {
+    if party.has_life_lock() && life.is_none() {
+        match with_protocol(sim, party, |protocol| protocol.succeed(id)) {
+            Ok(had) => life = had,
+            // It drains all the same, once it is told to end: the clients are its own.
+            Err(error) => {
+                note(sim, verdict(error.kind()), (&socket, id));
+                return drain(sim, party, Published { socket, id, life });
+            }
+        }
+    }
+    let server = Published { socket, id, life };
+    // Gone is as good as replaced: the successor may have come and gone before this look.
+    if await_loss(sim, party, &server, Status::is_stolen) {
+        let _ = sim.call(Call::Grace);
+        drain(sim, party, server);
+    }
+}
+
+/// Accepts until the path is lost; false if it was not.
+pub(super) fn await_loss(sim: &Sim, party: Party, server: &Published<Fd>, is_lost: fn(Status) -> bool) -> bool {
+    let Published { socket, id, life } = server;
+    loop {
+        note(sim, Note::Serves, (socket, id, life));
+        if sim.call(Call::Await(socket.number())).is_err() {
+            return false;
+        }
+        if is_lost(with_protocol(sim, party, |protocol| protocol.status(*id))) {
+            note(sim, Note::Replaced, (socket, id, life));
+            return true;
+        }
+    }
+}
+
 /// As `Drain` does it.
-fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
+pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
     note(sim, Note::Closing, (&socket, id, &life));
     with_protocol(sim, party, |protocol| {
         let _ = protocol.retire(&socket, id);

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::calls::{Call, Name, Note};
 use super::others::git_create;
-use super::parties::{Party, create, note, with_protocol};
+use super::parties::{Party, await_loss, create, drain, note, with_protocol};
 use super::{Fd, Sim};
 use crate::protocol::Published;
 use crate::sys::{FileId, Sys};
@@ -33,10 +33,18 @@ pub(super) enum Rejected {
     ClearsBeforeLock,
     /// The close only shuts the listener: who is blocked in connect() stays there while a copy is open.
     ShutsOnly,
+    /// Takes over and does not tell the predecessor, which sleeps in accept().
+    DoesNotKnock,
+    /// Ends as soon as it sees that it is replaced.
+    EndsWithoutGrace,
+    /// Takes a path that is gone for none that has been taken over.
+    LooksForASuccessor,
+    /// Takes over from any live server.
+    AsksNobody,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Rejected; 10] = [
+    pub(super) const ALL: [Rejected; 14] = [
         Rejected::AnyErrorIsDeath,
         Rejected::UnlinksFlockFile,
         Rejected::NoSecondLook,
@@ -47,10 +55,18 @@ impl Rejected {
         Rejected::LooksAfterClosing,
         Rejected::ClearsBeforeLock,
         Rejected::ShutsOnly,
+        Rejected::DoesNotKnock,
+        Rejected::EndsWithoutGrace,
+        Rejected::LooksForASuccessor,
+        Rejected::AsksNobody,
     ];
 
     pub(super) fn stays(self) -> bool {
         matches!(self, Rejected::AnyErrorIsDeath | Rejected::ClearsBeforeLock)
+    }
+
+    pub(super) fn serves(self) -> bool {
+        matches!(self, Rejected::EndsWithoutGrace | Rejected::LooksForASuccessor)
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -65,6 +81,9 @@ impl Rejected {
             Rejected::LooksAfterClosing => looks_after_closing(sim),
             Rejected::ClearsBeforeLock => clears_before_lock(sim),
             Rejected::ShutsOnly => shuts_only(sim),
+            Rejected::DoesNotKnock | Rejected::AsksNobody => takes_over(sim),
+            Rejected::EndsWithoutGrace => ends_when(sim, Status::is_stolen),
+            Rejected::LooksForASuccessor => ends_when(sim, |status| status == Status::Replaced),
         }
     }
 }
@@ -215,4 +234,28 @@ fn shuts_only(sim: &Sim) {
     let _ = sim.shut(&socket);
     while sim.call(Call::Accept(socket.number())).is_ok() {}
     drop(socket);
+}
+
+/// Under the lock, as it must be; but neither is anybody asked, nor told.
+fn takes_over(sim: &Sim) {
+    let Some(lock) = open_and_flock(sim) else { return };
+    let (dir, beside, name) = (sim.directory(), c"s.new", c"s");
+    let Ok(listener) = sim.socket() else { return };
+    let _ = sim.fchmod(&listener, 0o1777);
+    let bound = sim.bind(&listener, &dir, beside, None).and_then(|()| sim.listen(&listener, 0));
+    let taken = bound.and_then(|()| sim.exchange(&dir, beside, name)).and_then(|()| sim.unlink(&dir, beside));
+    let _ = sim.unlink(&dir, c"s.lock");
+    drop(lock);
+    if taken.is_ok() {
+        note(sim, Note::Owns, &listener);
+        sim.stay();
+    }
+    drop(listener);
+}
+
+fn ends_when(sim: &Sim, is_lost: fn(Status) -> bool) {
+    let Some(server) = create(sim, Party::Replaceable) else { return };
+    if await_loss(sim, Party::Replaceable, &server, is_lost) {
+        drain(sim, Party::Replaceable, server);
+    }
 }

@@ -19,6 +19,10 @@ pub(super) struct Socket {
     pub(super) inode: Option<Ino>,
     pub(super) listening: bool,
     pub(super) shut: bool,
+    /// Its file is to be born with the mark of the replaceable.
+    pub(super) marked: bool,
+    /// A successor has taken its name over.
+    pub(super) replaced: bool,
     backlog: i32,
     /// Who waits to be accepted, the first one first
     queue: [Option<Pid>; QUEUE],
@@ -54,7 +58,15 @@ impl Socket {
 
 impl Kernel {
     pub(super) fn new_socket(&mut self, party: Pid) -> Reply {
-        let socket = Socket { inode: None, listening: false, shut: false, backlog: 0, queue: [None; QUEUE] };
+        let socket = Socket {
+            inode: None,
+            listening: false,
+            shut: false,
+            marked: false,
+            replaced: false,
+            backlog: 0,
+            queue: [None; QUEUE],
+        };
         assert!(self.sockets[usize::from(party)].is_none(), "a party has one socket at a time");
         self.sockets[usize::from(party)] = Some(socket);
         self.open(party, Object::Socket(party))
@@ -104,6 +116,7 @@ impl Kernel {
                 return Err(Errno::WOULDBLOCK);
             }
             socket.enqueue(PROBE);
+            self.wake_server(number);
         }
         Ok(self.open(party, Object::Connection))
     }
@@ -135,6 +148,7 @@ impl Kernel {
             return Ok(Reply::Blocked);
         }
         socket.enqueue(party);
+        self.wake_server(number);
         self.process(party).client = Client::Queued;
         Ok(Reply::Done)
     }
@@ -185,6 +199,24 @@ impl Kernel {
         self.wake_clients(number);
     }
 
+    /// As [`accept`](Self::accept), but sleeps while nobody is there.
+    pub(super) fn accept_blocking(&mut self, party: Pid, fd: FdNumber) -> Result<Reply, Errno> {
+        match self.accept(party, fd) {
+            Err(Errno::WOULDBLOCK) => {
+                self.process(party).blocked = Some(party);
+                Ok(Reply::Blocked)
+            }
+            result => result,
+        }
+    }
+
+    /// A server that sleeps in accept() has somebody to accept.
+    fn wake_server(&mut self, number: Pid) {
+        if self.process(number).blocked == Some(number) {
+            self.process(number).blocked = None;
+        }
+    }
+
     fn wake_clients(&mut self, number: Pid) {
         for process in &mut self.processes {
             if process.blocked == Some(number) {
@@ -201,6 +233,8 @@ impl Hash for Socket {
             self.inode.map_or(0, |inode| 1 + u64::from(inode))
                 | u64::from(self.listening) << 8
                 | u64::from(self.shut) << 9
+                | u64::from(self.marked) << 10
+                | u64::from(self.replaced) << 11
                 | queue << 16
                 | u64::from(self.backlog.cast_unsigned()) << 32,
         );

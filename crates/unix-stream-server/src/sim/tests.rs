@@ -7,6 +7,7 @@ mod rejected;
 mod replay;
 mod stops;
 mod strangers;
+mod take_over;
 mod three;
 mod two;
 mod users;

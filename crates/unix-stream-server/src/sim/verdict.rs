@@ -30,7 +30,11 @@ impl Explorer<'_> {
     /// been so since before the party's last look.
     fn judge_patience(&self, kernel: &Kernel) -> Result<(), String> {
         let Some(stopped) = kernel.processes.iter().position(|process| process.stopped) else { return Ok(()) };
-        let starters = kernel.processes.iter().filter(|it| it.class == Class::Ours && !it.notes.has(Note::Owns));
+        // Who would take over has a reason to wait for the lock of a live server.
+        let takes_over = |party: usize| self.scenario.roles.get(party).is_some_and(|role| role.party.takes_over());
+        let ours =
+            kernel.processes.iter().enumerate().filter(|(party, it)| it.class == Class::Ours && !takes_over(*party));
+        let starters = ours.map(|(_, it)| it).filter(|it| !it.notes.has(Note::Owns));
         if kernel.is_live_at_name(stopped as Pid) && starters.clone().any(|process| process.notes.has(Note::Locked)) {
             return Err(format!("P1: Locked, although party {stopped} serves at the name"));
         }
@@ -66,6 +70,12 @@ impl Explorer<'_> {
             if noise && !blocked && !strangers && !failed && process.class == Class::Ours {
                 return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
             }
+            if role.party.serves() && process.notes.has(Note::Owns) && process.blocked == Some(party as Pid) {
+                let told = crashed || strangers || failed || kernel.is_live_at_name(party as Pid);
+                if !told {
+                    return Err(format!("P7: party {party} was replaced, and still waits for clients"));
+                }
+            }
             let owns = role.party.stays() && process.notes.only(Note::Owns) && !process.crashed;
             if owns && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
                 return Err(format!("P2: party {party} lives, and the name does not lead to it any more"));
@@ -77,6 +87,16 @@ impl Explorer<'_> {
         let all_stay = starters.clone().all(|role| role.party.stays()) && starters.next().is_some();
         if all_stay && !crashed && !blocked && !strangers && !shut && !failed && !users && winners != 1 {
             return Err(format!("P1: {winners} of {} got the path", processes.len()));
+        }
+        let beside = kernel.at(Name::Temporary);
+        let alive = kernel.ino(Name::Temporary).is_some_and(|number| kernel.listener_of(number).is_some());
+        if !crashed && !failed && (alive || beside.is_some_and(|it| it.origin == Origin::Foreign)) {
+            return Err("P3: what is not ours was left under the temporary name".to_owned());
+        }
+        let live = (0..processes.len()).filter(|&party| kernel.is_live_at_name(party as Pid)).count();
+        let all_serve = self.scenario.roles.iter().all(|role| role.party.serves() || role.party == Party::Client);
+        if all_serve && !crashed && !blocked && !failed && live != 1 {
+            return Err("P7: each server was to be replaced by the next, and nobody serves".to_owned());
         }
         if crashed || strangers || failed || self.scenario.has(is_rejected) {
             return Ok(());
@@ -90,7 +110,9 @@ impl Explorer<'_> {
             kernel.sockets[party]
                 .is_some_and(|socket| socket.inode.is_some() && socket.inode == kernel.ino(Name::Socket))
         });
-        let left = made(kernel);
+        let mut left = made(kernel);
+        // A server that lives on has its life lock.
+        left.retain(|&name| name != Name::Life || kernel.at(name).is_none_or(|life| life.flock.is_none()));
         if left.len() != usize::from(someone_stays) {
             return Err(format!("P5: everybody ended cleanly, and this is left: {left:?}"));
         }
@@ -169,5 +191,7 @@ fn is_blocked_by_git(kernel: &Kernel) -> bool {
 }
 
 fn has_foreign(kernel: &Kernel) -> bool {
-    [Name::Lock, Name::Socket].iter().any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
+    [Name::Lock, Name::Socket, Name::Temporary]
+        .iter()
+        .any(|&name| kernel.at(name).is_some_and(|it| it.origin == Origin::Foreign))
 }

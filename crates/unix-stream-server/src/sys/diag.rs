@@ -16,22 +16,23 @@ use super::FileId;
 use crate::PeerCredentials;
 
 // linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLMSG_ERROR: u16 = 2;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const LISTENING: u32 = 1 << 10;
 const ANY_STATE: u32 = u32::MAX;
 const SHOW_VFS: u32 = 0x02;
 const SHOW_QUEUE: u32 = 0x10;
+pub(super) const SHOW_VFS_AND_QUEUE: u32 = SHOW_VFS | SHOW_QUEUE;
 const SHOW_UID: u32 = 0x40;
-const UNIX_DIAG_VFS: u16 = 1;
-const UNIX_DIAG_RQLEN: u16 = 4;
+pub(super) const UNIX_DIAG_VFS: u16 = 1;
+pub(super) const UNIX_DIAG_RQLEN: u16 = 4;
 const UNIX_DIAG_SHUTDOWN: u16 = 6;
 const UNIX_DIAG_UID: u16 = 7;
 /// Bits of `sk_shutdown`: no more clients.
 const RCV_SHUTDOWN: u8 = 1;
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 /// A listening socket as the kernel lists it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,11 +196,11 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
     file.map(|(ino, dev)| (listener, ino, dev))
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

@@ -69,6 +69,14 @@ impl Sys for Linux {
         sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
     }
 
+    fn exchange(&self, dir: &OwnedFd, one: &CStr, other: &CStr) -> Result<(), Errno> {
+        sysfs::renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE)
+    }
+
+    fn rename_over(&self, dir: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+        sysfs::renameat(dir, from, dir, to)
+    }
+
     fn pin(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         uninterrupted(|| sysfs::openat(dir, name, flags, Mode::empty()))
@@ -223,7 +231,7 @@ fn kind(kind: FileType) -> FileKind {
     }
 }
 
-fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
+pub(crate) fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
     Ok(uninterrupted(|| sysfs::fstatfs(file))?.f_type as u32)
 }
 
@@ -292,7 +300,12 @@ fn lists_all_locks(dev: u64) -> bool {
     /// `PROC_PID_INIT_INO`: the inode of the initial pid namespace (linux/proc_ns.h).
     const INITIAL: u64 = 0xefff_fffc;
     let is_initial = sysfs::stat("/proc/self/ns/pid").is_ok_and(|namespace| namespace.st_ino == INITIAL);
-    is_initial && fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
+    is_initial && is_kernels_own(dev)
+}
+
+/// Is a device number of stat(2) the one that the kernel uses inside, as it tells of in its lists?
+pub(crate) fn is_kernels_own(dev: u64) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
 }
 
 /// Is this number, which stat(2) gave, the one by which the kernel knows the file system?

@@ -5,6 +5,7 @@
 //! where [`role`] says what part it plays.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -151,6 +152,31 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         Program { command, name: format!("{test} as {role}") }
+    }
+
+    /// This program as a service manager starts it: with at most two descriptors from number 3 on, LISTEN_PID and
+    /// LISTEN_FDS, and with more variables, which may be these. Its input is empty.
+    #[must_use]
+    pub fn activated(test: &str, role: &str, fds: Vec<OwnedFd>, variables: &[(&str, &str)]) -> Program {
+        let place = match fds.len() {
+            0 => "3<&- 4<&- 0</dev/null",
+            1 => "3<&0 4<&- 0</dev/null",
+            2 => "3<&0 4<&2 0</dev/null 2>&1",
+            n => panic!("{n} descriptors are too many for this"),
+        };
+        let mut command = Command::new("sh");
+        // A shell, since LISTEN_PID is known only once the process is there, which then becomes the program.
+        command.args(["-c", &format!(": ${{LISTEN_PID:=$$}}; export LISTEN_PID; exec {place}; exec \"$@\""), "sh"]);
+        // Not by its path, which may lie where another user may not go.
+        command.arg(format!("/proc/{}/exe", std::process::id()));
+        command.env("LISTEN_FDS", fds.len().to_string()).envs(variables.iter().copied());
+        let mut program = Program::with(command, test, role);
+        let mut fds = fds.into_iter();
+        program.command.stdin(fds.next().map_or_else(Stdio::null, Stdio::from));
+        if let Some(second) = fds.next() {
+            program.command.stderr(second);
+        }
+        program
     }
 
     /// The directory that [`dir`] gives there.

@@ -5,6 +5,7 @@ pub mod child;
 pub mod dir;
 pub mod fork;
 pub mod sockets;
+pub mod start;
 pub mod unshared;
 pub mod wait;
 
@@ -57,6 +58,12 @@ pub fn locks_are_listed(dir: &std::path::Path) -> bool {
 pub fn not_tried(what: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "NOT TRIED: {what}");
+}
+
+/// Tells what was done, where the harness would swallow it.
+pub fn tell(what: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// An error is just this, and its message says the path and is one line for people.

@@ -15,6 +15,12 @@ pub fn with_own_descriptors<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// From here on, this thread asks another network namespace for its sockets: a new one, which knows none. Needs root.
+pub fn with_own_network() {
+    // SAFETY: it concerns the sockets that this thread makes later.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("unshare");
+}
+
 /// From here on, children are the first processes of pid namespaces of their own. Needs root; no new threads after it.
 pub fn with_children_in_pid_namespaces() {
     // SAFETY: it concerns children that are forked later, and nothing that is open or mapped.

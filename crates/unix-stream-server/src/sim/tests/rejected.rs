@@ -74,3 +74,23 @@ fn p7_shutdown_alone_leaves_clients_asleep_while_a_copy_is_open() {
     let others = [Party::KeepsCopy, Party::Client, Party::Client, Party::Client];
     is_caught(Rejected::ShutsOnly, &others, "nothing", NONE, "P7", 29);
 }
+
+#[test]
+fn p7_a_successor_that_does_not_knock_leaves_its_predecessor_asleep() {
+    is_caught(Rejected::DoesNotKnock, &[Party::Replaceable], "nothing", NONE, "P7", 27);
+}
+
+#[test]
+fn p7_a_server_that_ends_as_soon_as_it_is_replaced_turns_clients_away() {
+    is_caught(Rejected::EndsWithoutGrace, &[Party::TakeOver, Party::Client], "nothing", NONE, "P7", 48);
+}
+
+#[test]
+fn p7_a_server_that_looks_for_its_successor_misses_one_that_has_gone() {
+    is_caught(Rejected::LooksForASuccessor, &[Party::TakeOverDrain], "nothing", NONE, "P7", 60);
+}
+
+#[test]
+fn p2_taking_over_without_being_allowed_to_orphans_a_live_server() {
+    is_caught(Rejected::AsksNobody, &[Party::Create], "nothing", NONE, "P2", 19);
+}

@@ -1,0 +1,169 @@
+//! `serve --on-demand`: whether there is a client for whom PROG is to be started, without taking it from PROG.
+//!
+//! To accept a client is to take it from PROG. So the kernel is asked who is queued. Somebody who has sent a byte, or who
+//! is still there after a moment, starts PROG and stays in the queue for it. Somebody who has hung up already cannot
+//! come back, and only such are accepted here: they are at the head of the queue, and nobody else accepts while no PROG
+//! runs. Those who had sent nothing are dropped: a probe. Those who had are replayed to PROG: see [`crate::replay`].
+//!
+//! Where the kernel does not list the queue (no `unix_diag`), every connection starts PROG, as with other superservers.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use unix_stream_server::{Ownership, QueuedClient, UntilReplaced, queued_clients};
+
+use crate::leaving::has_clients;
+use crate::program::hung_up;
+use crate::signals::Signals;
+use crate::{lost, replay};
+
+/// How long a silent client must have been seen to stay. Who only looks whether we live is gone within microseconds, or
+/// within the time that the scheduler takes.
+const STAY: Duration = Duration::from_millis(20);
+
+/// Why the wait is over.
+pub(crate) enum Woken {
+    /// PROG is to be started.
+    ByClient,
+    /// By a signal, or with the status of a path that is lost.
+    ToEnd(Option<u8>),
+}
+
+pub(crate) struct Demand {
+    /// For whom PROG was started last.
+    client: Option<QueuedClient>,
+    /// A successor may take the path over.
+    replaceable: bool,
+}
+
+/// What the queue says.
+enum Look {
+    Nobody,
+    /// Somebody silent, who may be gone in a moment.
+    Silent(QueuedClient),
+    Demand(Option<QueuedClient>),
+}
+
+impl Demand {
+    pub(crate) fn new(replaceable: bool) -> Self {
+        Demand { client: None, replaceable }
+    }
+
+    /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
+    pub(crate) fn wait(
+        &mut self,
+        listener: &UnixListener,
+        ownership: &Ownership,
+        signals: &Signals,
+    ) -> io::Result<Woken> {
+        let mut path = lost::Look::new();
+        let mut silent: Option<(QueuedClient, Instant)> = None;
+        let mut replaced = false;
+        loop {
+            match look(listener, ownership)? {
+                Look::Demand(client) => {
+                    self.client = client;
+                    return Ok(Woken::ByClient);
+                }
+                Look::Silent(client) => match silent {
+                    Some((same, since)) if same == client => {
+                        if since.elapsed() >= STAY {
+                            self.client = Some(client);
+                            return Ok(Woken::ByClient);
+                        }
+                    }
+                    _ => silent = Some((client, Instant::now())),
+                },
+                Look::Nobody => silent = None,
+            }
+            // After the queue: who was there before the signal is served.
+            if signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal)) {
+                return Ok(Woken::ToEnd(None));
+            }
+            if path.is_due() && ownership.was_stolen() {
+                if self.replaceable && !replaced {
+                    // Somebody may have found our socket just before, and is served before we end.
+                    replaced = true;
+                    std::thread::sleep(UntilReplaced::GRACE);
+                    continue;
+                }
+                let report = lost::reporter(self.replaceable);
+                let status = report(ownership.local_path(), Ok(ownership.status()), "; ending");
+                return Ok(Woken::ToEnd(Some(status)));
+            }
+            let due = silent.map_or(path.due(), |(_, since)| path.due().min(since + STAY));
+            let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+            if silent.is_none() {
+                fds.push(PollFd::new(listener, PollFlags::IN));
+            }
+            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::NOMEM | Errno::AGAIN) => std::thread::sleep(STAY),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Is the client for whom PROG was started still there, though PROG has ended? Then to start it again would go round
+    /// in circles.
+    pub(crate) fn is_unmet(&self, listener: &UnixListener) -> bool {
+        let Some(client) = self.client else { return false };
+        queued_clients(listener).is_ok_and(|queue| queue.contains(&client))
+    }
+}
+
+fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
+    loop {
+        let queue = match queued_clients(listener) {
+            Ok(queue) => queue,
+            Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
+        };
+        let mut staying = queue.iter().copied().filter(|client| !client.is_gone());
+        let first = staying.next();
+        if let Some(client) = first.into_iter().chain(staying).find(|client| client.has_sent() == Some(true)) {
+            return Ok(Look::Demand(Some(client)));
+        }
+        match (queue.first(), first) {
+            (None, _) => return Ok(Look::Nobody),
+            // Whoever is at the head has gone for good, so that it is him whom accept() gives.
+            (Some(head), _) if head.is_gone() => {
+                if take_gone(listener, ownership)? {
+                    return Ok(Look::Demand(None));
+                }
+            }
+            (Some(_), Some(client)) => return Ok(Look::Silent(client)),
+            (Some(_), None) => return Ok(Look::Nobody), // not reached: the head is not gone
+        }
+    }
+}
+
+/// Accepts one who has gone; true if he had said something, which PROG is to be started for.
+fn take_gone(listener: &UnixListener, ownership: &Ownership) -> io::Result<bool> {
+    // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
+    listener.set_nonblocking(true)?;
+    let accepted = listener.accept();
+    listener.set_nonblocking(false)?;
+    match accepted {
+        Ok((client, _)) if hung_up(&client) => Ok(false),
+        Ok((client, _)) => {
+            replay::start(client, ownership.local_path().to_owned());
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::CONNABORTED | Errno::INTR) => Ok(false),
+            // No descriptors now: that passes, and he waits.
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                std::thread::sleep(Duration::from_millis(100));
+                Ok(false)
+            }
+            _ => Err(error),
+        },
+    }
+}

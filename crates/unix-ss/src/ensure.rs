@@ -1,0 +1,174 @@
+//! `ensure`: something lives at the path, and if not, PROG is started there.
+//!
+//! PROG is started by a supervisor in the background: we again, as `serve --activate`, or as `__wait-listen`. Of several
+//! that are started at once, the path's lock (or the start lock) lets one through; the others say so, and we look again.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use unix_stream_server::{PathState, inspect};
+
+use crate::cli::{Ensure, WAIT_LISTEN};
+use crate::detached::{BUSY, READY};
+use crate::message::{reason, say};
+use crate::{exit, fenced};
+
+/// The first pause between two looks, doubled each time up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// How long a supervisor waits for the path's lock, at most.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sees to it that something lives there; the exit status.
+pub(crate) fn run(args: &Ensure) -> u8 {
+    ensure(args).unwrap_or_else(|status| status)
+}
+
+fn ensure(args: &Ensure) -> Result<u8, u8> {
+    // What we were started with is nothing for a daemon: the pipe of a `$(...)`, a lock.
+    fenced::close_on_exec_from(3);
+    let far = Duration::from_secs(u64::from(u32::MAX));
+    let deadline = Instant::now() + args.timeout.min(far);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if lives(&args.path)? {
+            return Ok(exit::DONE);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match start(args, left, deadline)? {
+            Started::Ready => return Ok(exit::DONE),
+            Started::Busy if left.is_zero() => {
+                say(format_args!(
+                    "cannot start the server of {}: another start of it went on all the time",
+                    args.path.display()
+                ));
+                return Err(exit::IN_USE);
+            }
+            Started::Busy => {}
+        }
+        std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Does something live there that clients can use? An error for what will never be, or cannot be told.
+pub(crate) fn lives(path: &Path) -> Result<bool, u8> {
+    let inspection = inspect(path).map_err(|error| {
+        say(&error);
+        exit::of_server(&error)
+    })?;
+    let path = path.display();
+    match inspection.state {
+        PathState::Live { .. } | PathState::Busy => Ok(true),
+        PathState::OtherType => {
+            say(format_args!("cannot start the server of {path}: in use by a datagram or seqpacket socket"));
+            Err(exit::IN_USE)
+        }
+        PathState::NotASocket { kind } => {
+            say(format_args!("cannot start the server of {path}: a {kind} is there, and it was not touched"));
+            Err(exit::CANNOT_TELL)
+        }
+        PathState::CannotTell { errno } => {
+            let why = reason(&io::Error::from_raw_os_error(errno));
+            say(format_args!("cannot tell whether a server lives at {path}: {why}"));
+            Err(exit::CANNOT_TELL)
+        }
+        // Absent, or dead.
+        _ => Ok(false),
+    }
+}
+
+enum Started {
+    Ready,
+    /// Somebody else is at it.
+    Busy,
+}
+
+fn start(args: &Ensure, left: Duration, deadline: Instant) -> Result<Started, u8> {
+    let mut supervisor = command(args, left).spawn().map_err(|error| {
+        say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
+        exit::CANNOT_RUN
+    })?;
+    match hear(&mut supervisor, deadline) {
+        Ok(Some(READY)) => Ok(Started::Ready),
+        Ok(Some(BUSY)) => {
+            let _ = supervisor.wait();
+            Ok(Started::Busy)
+        }
+        // It ends, and has said why.
+        Ok(_) => {
+            let status = supervisor.wait().ok().and_then(|status| status.code());
+            Err(status
+                .and_then(|status| u8::try_from(status).ok())
+                .filter(|&status| status != 0)
+                .unwrap_or(exit::FAILED))
+        }
+        Err(error) => {
+            say(format_args!(
+                "cannot start the server of {} within the time: {}; it may still come",
+                args.path.display(),
+                reason(&error)
+            ));
+            Err(exit::FAILED)
+        }
+    }
+}
+
+fn command(args: &Ensure, left: Duration) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("unix-ss");
+    if args.wait_listen {
+        command.arg(WAIT_LISTEN).arg("--timeout").arg(time(left));
+    } else {
+        command.args(["serve", "--activate", "--detached", "--lock-timeout"]).arg(time(left.min(LOCK_TIMEOUT)));
+        command.arg("--mode").arg(format!("{:o}", args.mode));
+        let options = [("--owner", &args.owner), ("--group", &args.group), ("--fd-name", &args.fd_name)];
+        for (option, value) in options {
+            // In one word, since a value may begin with a hyphen.
+            command.args(value.as_ref().map(|value| format!("{option}={value}")));
+        }
+        command.args(args.backlog.map(|clients| format!("--backlog={clients}")));
+    }
+    if let Some(log) = &args.log {
+        let mut option = std::ffi::OsString::from("--detached-log=");
+        option.push(log);
+        command.arg(option);
+    }
+    // A path may begin with a hyphen as well.
+    if args.path.as_os_str().as_encoded_bytes().starts_with(b"-") {
+        command.arg(Path::new(".").join(&args.path));
+    } else {
+        command.arg(&args.path);
+    }
+    command.arg("--").args(&args.program);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// As the command line takes it.
+fn time(time: Duration) -> String {
+    format!("{}us", u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The supervisor's word; `None` if it ends without one.
+fn hear(supervisor: &mut Child, deadline: Instant) -> io::Result<Option<u8>> {
+    let Some(pipe) = &mut supervisor.stdout else { return Ok(None) };
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(Errno::TIMEDOUT.into()),
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    let mut word = [0];
+    Ok((pipe.read(&mut word)? == 1).then_some(word[0]))
+}

@@ -1,0 +1,170 @@
+//! `ensure --wait-listen`: the supervisor of a PROG that creates its socket itself.
+
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, wait};
+use unix_stream_server::{ErrorKind, ServerSocket, StartLock};
+
+use crate::cli::WaitListen;
+use crate::detached::{BUSY, Detached, READY, take_start_lock};
+use crate::ensure::lives;
+use crate::exit;
+use crate::message::{reason, say};
+use crate::program::{split, stale_variables};
+use crate::signals::Signals;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Starts PROG, and stays until it has ended; the exit status.
+pub(crate) fn run(args: &WaitListen) -> u8 {
+    supervise(args).unwrap_or_else(|status| status)
+}
+
+fn supervise(args: &WaitListen) -> Result<u8, u8> {
+    let detached = Detached::enter(args.detached_log.as_deref())?;
+    let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+    let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat()).map_err(|error| {
+        say(format_args!("cannot catch signals: {}", reason(&error)));
+        exit::FAILED
+    })?;
+    // A PROG that puts itself into the background is ours to wait for all the same.
+    let _ = set_child_subreaper(Some(getpid()));
+    let lock = take_lock(args, &detached)?;
+    let child = start(args, &detached)?;
+    let mut supervised = Supervised { group: Pid::from_child(&child), status: None, nobody_left: false };
+    if supervised.follow(args, &signals)? {
+        detached.tell(READY);
+    }
+    // Otherwise `ensure` says that it took too long. PROG may still come, and is looked after.
+    drop(lock);
+    supervised.wait(&signals);
+    // PROG may have left its socket there; a live one is somebody else's by now.
+    let _ = ServerSocket::builder().remove_dead(&args.path);
+    Ok(exit::DONE)
+}
+
+/// The start lock, with nobody living at the path and nothing dead in PROG's way.
+fn take_lock(args: &WaitListen, detached: &Detached) -> Result<StartLock, u8> {
+    let lock = take_start_lock(&args.path, detached)?;
+    // Between the look of `ensure` and the lock somebody may have started it.
+    if lives(&args.path)? {
+        detached.tell(BUSY);
+        return Err(exit::IN_USE);
+    }
+    match ServerSocket::builder().remove_dead(&args.path) {
+        Ok(_) => Ok(lock),
+        Err(error) if error.kind() == ErrorKind::InUse => {
+            detached.tell(BUSY);
+            Err(exit::IN_USE)
+        }
+        Err(error) => {
+            say(&error);
+            Err(exit::of_server(&error))
+        }
+    }
+}
+
+fn start(args: &WaitListen, detached: &Detached) -> Result<Child, u8> {
+    let (program, rest) = split(&args.program);
+    let mut command = Command::new(program);
+    command.args(rest).stdin(Stdio::null()).process_group(0);
+    for variable in stale_variables() {
+        command.env_remove(variable);
+    }
+    let output = |_| detached.output();
+    let started = output(1).and_then(|out| output(2).map(|err| (out, err)));
+    let started = started.and_then(|(out, err)| command.stdout(out).stderr(err).spawn());
+    started.map_err(|error| {
+        say(format_args!("cannot run {}: {}", std::path::Path::new(program).display(), reason(&error)));
+        exit::of_start(&error)
+    })
+}
+
+/// PROG and all that it has started.
+struct Supervised {
+    group: Pid,
+    /// PROG's, once it has ended.
+    status: Option<rustix::process::WaitStatus>,
+    nobody_left: bool,
+}
+
+impl Supervised {
+    /// Until somebody listens; false if nobody did in time.
+    fn follow(&mut self, args: &WaitListen, signals: &Signals) -> Result<bool, u8> {
+        let deadline = Instant::now() + args.timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // Before the look at the path: who goes into the background listens before that.
+            self.reap();
+            if lives(&args.path)? {
+                return Ok(true);
+            }
+            let path = args.path.display();
+            let failed = self.status.is_some_and(|status| status.exit_status() != Some(0));
+            if failed || self.nobody_left {
+                let how = self.status.map_or_else(String::new, |status| {
+                    match (status.exit_status(), status.terminating_signal()) {
+                        (Some(code), _) => format!(" with exit status {code}"),
+                        (_, Some(signal)) => format!(" by signal {signal}"),
+                        _ => String::new(),
+                    }
+                });
+                say(format_args!("cannot start the server of {path}: PROG ended{how} before it listened there"));
+                return Err(exit::FAILED);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.sleep(signals, Some(pause.min(deadline.saturating_duration_since(Instant::now()))));
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Until nobody is left.
+    fn wait(&mut self, signals: &Signals) {
+        while !self.nobody_left {
+            self.reap();
+            if !self.nobody_left {
+                self.sleep(signals, None);
+            }
+        }
+    }
+
+    /// Passes signals on, which end the sleep.
+    fn sleep(&self, signals: &Signals, time: Option<Duration>) {
+        let time = time.and_then(|time| Timespec::try_from(time + Duration::from_micros(100)).ok());
+        if let Err(Errno::NOMEM | Errno::AGAIN) =
+            poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], time.as_ref())
+        {
+            std::thread::sleep(LAST_PAUSE);
+        }
+        for signal in signals.take() {
+            if signal != Signal::CHILD {
+                let _ = kill_process_group(self.group, signal);
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if pid == self.group {
+                        self.status = Some(status);
+                    }
+                }
+                Ok(None) | Err(Errno::INTR) => return,
+                Err(_) => {
+                    self.nobody_left = true;
+                    return;
+                }
+            }
+        }
+    }
+}

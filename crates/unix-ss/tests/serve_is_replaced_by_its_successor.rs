@@ -1,0 +1,136 @@
+//! `serve --replace`: the next version in place of a running one, and no client lost.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{BOUND, Place, ask, client, eventually, hear, run, status_of, text, unix_ss};
+use rustix::process::Signal;
+use unix_stream_server::connect_timeout;
+
+#[test]
+fn a_successor_takes_the_path_over_and_the_old_server_ends_well() {
+    let place = Place::new();
+    let mut old = place.serve(&["--replaceable"], "s", &["sh", "-c", "cat; echo old"]);
+    let early = client(&place.path("s"));
+    eventually("its program has started", || text(&ask_status(&place)).contains("\"live\""));
+    let mut new = place.serve(&["--replace"], "s", &["sh", "-c", "cat; echo new"]);
+    assert_eq!(text(&ask(client(&place.path("s")), b"late ")), "late new\n");
+    assert_eq!(text(&ask(early, b"early ")), "early old\n");
+    assert_eq!(old.wait(), 0, "{}", old.errors());
+    assert!(old.errors().contains("replaced at"), "{}", old.errors());
+    assert_eq!(new.end(), 0, "{}", new.errors());
+    assert!(!place.path("s").exists());
+}
+
+fn ask_status(place: &Place) -> Vec<u8> {
+    run(&mut unix_ss(&["status", "--json", &place.name("s")])).stdout
+}
+
+#[test]
+fn a_server_that_has_not_allowed_it_is_in_use() {
+    let place = Place::new();
+    let mut old = place.serve(&[], "s", &["cat"]);
+    let output = run(&mut unix_ss(&["serve", "--replace", &place.name("s"), "--", "cat"]));
+    assert_eq!(status_of(&output), 3, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("in use"), "{}", text(&output.stderr));
+    assert_eq!(text(&ask(client(&place.path("s")), b"still here")), "still here");
+    assert_eq!(old.end(), 0);
+}
+
+#[test]
+fn no_client_is_lost_while_one_server_after_the_other_is_replaced() {
+    assert_no_client_is_lost(&[], &["cat"]);
+}
+
+/// It accepts for as long as it is not told to end, and then serves nobody who is still queued.
+const ECHO: &str = r#"
+import os, select, signal, socket, sys
+told, tell = os.pipe()
+signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"x"))
+listener = socket.socket(fileno=3)
+while True:
+    ready, _, _ = select.select([listener, told], [], [])
+    if told in ready: sys.exit(0)
+    client, _ = listener.accept()
+    while data := client.recv(9999): client.sendall(data)
+    client.close()
+"#;
+
+#[test]
+#[ignore = "needs python3"]
+fn nor_is_one_where_the_program_has_the_socket() {
+    assert_no_client_is_lost(&["--activate"], &["python3", "-c", ECHO]);
+    assert_no_client_is_lost(&["--activate", "--lock-scope", "lifetime"], &["python3", "-c", ECHO]);
+    assert_no_client_is_lost(&["--activate", "--on-demand"], &["python3", "-c", ECHO]);
+}
+
+fn assert_no_client_is_lost(options: &[&str], program: &[&str]) {
+    let place = Place::new();
+    let path = place.path("s");
+    let options = [&["--replace"], options].concat();
+    let mut current = place.serve(&options, "s", program);
+    let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let stream = connect_timeout(&path, BOUND).expect("the path is never absent, nor refuses");
+                    stream.set_read_timeout(Some(BOUND)).expect("a time");
+                    assert_eq!(ask(stream, b"hello"), b"hello");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..10 {
+            let before = answered.load(Ordering::Relaxed);
+            eventually("clients are served", || answered.load(Ordering::Relaxed) > before + 4);
+            let next = place.serve(&options, "s", program);
+            let mut old = std::mem::replace(&mut current, next);
+            assert_eq!(old.wait(), 0, "{}", old.errors());
+            assert!(!old.errors().contains("queued"), "{}", old.errors());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(current.end(), 0, "{}", current.errors());
+}
+
+/// The successor's programs may use what the predecessor's have used.
+#[test]
+fn with_a_life_lock_no_program_of_the_successor_runs_beside_one_of_the_predecessor() {
+    let place = Place::new();
+    let options = ["--replace", "--lock-scope", "lifetime"];
+    let program = ["sh", "-c", "mkdir alone && cat && rmdir alone && echo done"];
+    let mut old = place.serve(&options, "s", &program);
+    let first = client(&place.path("s"));
+    eventually("the first program runs", || place.path("alone").exists());
+    let mut new = place.serve(&options, "s", &program);
+    let second = client(&place.path("s"));
+    // It is not replaced as long as it waits for its predecessor.
+    let third = run(&mut unix_ss(&["serve", "--replace", "--lock-timeout", "0", &place.name("s"), "--", "cat"]));
+    assert_eq!(status_of(&third), 3, "{}", text(&third.stderr));
+    // Told to end, it serves the one who waits first.
+    new.signal(Signal::TERM);
+    assert_eq!(text(&ask(first, b"")), "done\n");
+    assert_eq!(text(&hear_after_shutdown(&second)), "done\n");
+    assert_eq!((old.wait(), new.wait()), (0, 0), "{}{}", old.errors(), new.errors());
+    assert!(!place.path("s").exists() && !place.path("s.owner").exists());
+}
+
+fn hear_after_shutdown(stream: &std::os::unix::net::UnixStream) -> Vec<u8> {
+    stream.shutdown(std::net::Shutdown::Write).expect("shut");
+    hear(stream)
+}
+
+/// One that is killed before it can tell: its predecessor finds out by itself.
+#[test]
+fn a_successor_that_is_killed_at_once_stops_nobody() {
+    let place = Place::new();
+    let mut old = place.serve(&["--replaceable"], "s", &["cat"]);
+    let new = place.serve(&["--replace"], "s", &["cat"]);
+    drop(new); // SIGKILL
+    assert_eq!(old.wait(), 0, "{}", old.errors());
+    let mut third = place.serve(&["--replace"], "s", &["cat"]);
+    assert_eq!(text(&ask(client(&place.path("s")), b"third")), "third");
+    assert_eq!(third.end(), 0);
+}

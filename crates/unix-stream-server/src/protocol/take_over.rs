@@ -1,0 +1,159 @@
+//! Taking over: a successor that asks for it gets the name of a live server that has allowed it, and the name is never
+//! absent on the way.
+//!
+//! The predecessor allows it by a mark on its socket's file, the sticky bit, which is there from bind on. To take over
+//! from any other live server would orphan it, which is the harm that this project exists to end.
+//!
+//! Beside the name, under the lock: bind to a temporary name; identity; listen; exchange the two names, and look at what
+//! came out. Without the lock: knock, so that even a predecessor that sleeps in accept() wakes and looks. It then sees
+//! that it has been replaced, goes on accepting for a while, since a client may have found its socket just before, and
+//! ends by [`retire`](Protocol::retire) without touching the name.
+
+use std::ffi::CStr;
+
+use rustix::io::Errno;
+
+use super::Protocol;
+use super::judge::{Proof, Verdict};
+use super::lock::{Lock, Locks, Purpose};
+use crate::FileKind;
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::{Place, Route};
+use crate::sys::{FileId, Stat, Sys};
+
+/// "I may be replaced": the sticky bit on a socket's file, where it means nothing to the kernel.
+const REPLACEABLE: u32 = 0o1000;
+
+pub(super) fn with_mark(mode: u32, marked: bool) -> u32 {
+    if marked { mode | REPLACEABLE } else { mode }
+}
+
+impl<S: Sys> Protocol<'_, S> {
+    /// May, and should, the live server behind `pin` be replaced? At the temporary name whoever carries the mark has
+    /// been replaced already.
+    pub(super) fn yields(&self, name: &CStr, pin: &S::Fd) -> bool {
+        let wanted = self.options.take_over || name == self.place.beside.as_c_str();
+        wanted && self.sys.stat(pin).is_ok_and(|stat| stat.mode & REPLACEABLE != 0)
+    }
+
+    /// Under the lock: is a live server to be replaced at the name?
+    pub(super) fn name_yields(&self) -> bool {
+        self.options.take_over && matches!(self.verdict(&self.place.name, Proof::None), Verdict::Replaceable { .. })
+    }
+
+    /// Under the lock: the name leads to `socket` instead of to `predecessor`, which lives and yields. On an error the
+    /// name is as it was.
+    pub(super) fn take_over(&self, socket: &S::Fd, predecessor: &S::Fd, marked: bool) -> Result<FileId> {
+        let old = self.sys.stat(predecessor).map_err(|errno| self.failed("fstat", errno))?.id;
+        if self.place.route != Route::Beside {
+            self.bind_beside(socket, None)?;
+        }
+        let node = self.identify_beside(old)?;
+        self.listen(socket, &self.place.beside, &node, marked)
+            .and_then(|()| self.exchange(old, node.id))
+            .inspect_err(|_| self.withdraw(&self.place.beside, node.id))?;
+        Ok(node.id)
+    }
+
+    /// The temporary name leads to our new socket, and the path to the server that is to be replaced.
+    fn identify_beside(&self, old: FileId) -> Result<Stat> {
+        let Place { dir, beside, path, .. } = self.place;
+        let node = match self.sys.stat_at(dir, beside) {
+            Ok(node) if node.kind == FileKind::Socket => node,
+            _ => return Err(self.moved()),
+        };
+        let same = match path {
+            Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == old),
+            None => true,
+        };
+        if same {
+            return Ok(node);
+        }
+        self.withdraw(beside, node.id);
+        Err(self.moved())
+    }
+
+    /// The two sockets change names, in one step, and the old one loses its new one.
+    fn exchange(&self, old: FileId, new: FileId) -> Result<()> {
+        let Place { dir, name, beside, .. } = self.place;
+        match self.sys.exchange(dir, beside, name) {
+            Ok(()) => {}
+            // Not every file system can do it.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename_over(old),
+            Err(errno) => return Err(self.failed("renameat2", errno)),
+        }
+        match self.sys.stat_at(dir, beside) {
+            Ok(out) if out.id == old => {
+                let _ = self.sys.unlink(dir, beside); // one that stays is cleared by the next who needs the name
+                Ok(())
+            }
+            // A cleaner took it; what counts is that the name is ours.
+            Err(Errno::NOENT) => Ok(()),
+            Ok(_) | Err(_) => Err(self.give_back(new)),
+        }
+    }
+
+    /// A program that ignores the lock has put something at the name since it was judged. It goes back to its place.
+    fn give_back(&self, new: FileId) -> Error {
+        let Place { dir, name, beside, shown, .. } = self.place;
+        if let Err(errno) = self.sys.exchange(dir, beside, name) {
+            let hidden = shown.with_file_name(&*beside.to_string_lossy());
+            return self
+                .failed("renameat2", errno)
+                .and(&format!("what a program that ignores the lock had put there is now {}", hidden.display()));
+        }
+        self.withdraw(beside, new);
+        match self.judge(name, None) {
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => self.in_the_way(name, state),
+            Verdict::Absent | Verdict::Dead(_) => self.taken_away(),
+        }
+    }
+
+    /// Where names cannot be exchanged: over the old one, after one more look at it.
+    fn rename_over(&self, old: FileId) -> Result<()> {
+        let Place { dir, name, beside, shown, .. } = self.place;
+        if self.sys.stat_at(dir, name).map(|now| now.id) != Ok(old) {
+            let why = "a program that ignores the lock changed it while it was being taken over; try again";
+            return Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why));
+        }
+        self.sys.rename_over(dir, beside, name).map_err(|errno| self.failed("rename", errno))
+    }
+
+    /// Wakes a server that has been replaced, should it sleep in accept(). On a full backlog it is awake.
+    pub(super) fn knock(&self, predecessor: &S::Fd) {
+        drop(self.sys.connect(predecessor));
+    }
+
+    /// After a take-over from a server with a life lock: waits until that one has drained and given it back. Only then
+    /// may others take over in turn.
+    pub(crate) fn succeed(&self, id: FileId) -> Result<Option<Lock<S::Fd>>> {
+        let Locks { lock, life } = self.lock(Purpose::Succeed)?;
+        let marked = if self.options.replaceable { self.mark(id) } else { Ok(()) };
+        match marked {
+            Ok(()) => {
+                self.unlock(lock);
+                Ok(life)
+            }
+            Err(error) => {
+                self.unlock_both(lock, life);
+                Err(error)
+            }
+        }
+    }
+
+    fn mark(&self, id: FileId) -> Result<()> {
+        let pin = match self.sys.pin(&self.place.dir, &self.place.name) {
+            Ok(pin) => pin,
+            Err(Errno::NOENT) => return Ok(()), // lost, which the status tells
+            Err(errno) => return Err(self.failed("open", errno)),
+        };
+        match self.sys.stat(&pin) {
+            Ok(node) if node.id == id => self
+                .sys
+                .chmod(&pin, with_mark(node.mode, true))
+                .map_err(|errno| self.failed("chmod, to say that it may be replaced", errno)),
+            Ok(_) => Ok(()),
+            Err(errno) => Err(self.failed("fstat", errno)),
+        }
+    }
+}

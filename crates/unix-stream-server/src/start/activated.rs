@@ -1,0 +1,165 @@
+//! The socket first, then the server that gets it.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::job::{Activation, job};
+use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, not_in_time, wait};
+use crate::connect::connect_until;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::queue;
+use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
+use crate::{Builder, ServerSocket, StartLock};
+
+/// How long the path's lock is waited for, at most.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Starts the server and connects to it. The inner error: somebody else was first.
+pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
+    // What can be wrong with the command is found out before anything is created.
+    let stdio = Stdio::open(path, command)?;
+    job(path, command, Some(&Activation { owned: None }))?;
+    // The path's lock would do to make one starter of many. But those who do not get it look who has the path, by
+    // connecting, and a server that has just been started would see a crowd of clients without a word. So, while the
+    // socket is made, there is the start lock as well, for which nobody looks.
+    let lock = match StartLock::try_take_if_free(path)? {
+        Ok(lock) => lock,
+        Err(busy) => return Ok(Err(busy)),
+    };
+    // Between our look and the lock somebody may have made it.
+    match connect_if_alive(path, Some(Instant::now())) {
+        Ok(None) => {}
+        Ok(Some(stream)) => return Ok(Ok(stream)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    }
+    let server = match socket(command, deadline).create(path) {
+        Ok(server) => server,
+        Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    };
+    drop(lock);
+    // From here on every return either closes the server or leaves the path to the program. No lock is held.
+    // First in the queue, before there is a server that could come and go without us.
+    let client = match connect_now(path) {
+        Ok(client) => client,
+        Err(gone) => return Ok(Err(gone)), // somebody has deleted the path meanwhile
+    };
+    let starting = {
+        let owned = server.local_path();
+        let activation = Activation { owned: owned.is_absolute().then_some(owned) };
+        let job = job(path, command, Some(&activation))?;
+        let with = Descriptors {
+            input: stdio.null.as_fd(),
+            output: stdio.output().as_fd(),
+            listener: Some(server.as_fd()),
+            keep: None,
+        };
+        spawn(&job, &with).map_err(|errno| Error::system(START, path, "clone", errno))?
+    };
+    drop(stdio);
+    Start { path, command, deadline, server, client }.follow(&starting).map(Ok)
+}
+
+fn socket(command: &StartCommand, deadline: Option<Instant>) -> Builder {
+    let left = deadline.map_or(LOCK_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+    let builder = ServerSocket::builder().mode(command.mode).lock_timeout(left.min(LOCK_TIMEOUT));
+    match command.backlog {
+        Some(clients) => builder.backlog(clients),
+        None => builder,
+    }
+}
+
+/// Never a connect() that sleeps: on a full backlog, our own listener would keep it asleep if the server ends. `None`: so
+/// many clients are here that there is no room.
+fn connect_now(path: &Path) -> Result<Option<UnixStream>> {
+    match connect_until(path, Some(Instant::now())) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A server that is being started. Our listener is kept until it has accepted us, or ended.
+struct Start<'a> {
+    path: &'a Path,
+    command: &'a StartCommand,
+    deadline: Option<Instant>,
+    server: ServerSocket,
+    client: Option<UnixStream>,
+}
+
+impl Start<'_> {
+    fn follow(mut self, starting: &Starting) -> Result<UnixStream> {
+        let begin = Instant::now();
+        let mut watched = Some(starting);
+        loop {
+            // In this order: a server that let us in and then ended has served us.
+            let accepted = self.was_accepted();
+            match watched.and_then(Starting::report) {
+                None => {}
+                Some(Report::Lost) => watched = None,
+                Some(report) => {
+                    let (path, command) = (self.path, self.command);
+                    return self.ended(accepted).ok_or_else(|| failed(path, command, report));
+                }
+            }
+            match (accepted, self.client.take()) {
+                (Some(true), Some(stream)) => {
+                    self.leave();
+                    return Ok(stream);
+                }
+                (_, client) => self.client = client,
+            }
+            if is_over(self.deadline) {
+                // It may still come, and others are queued for it.
+                let error = not_in_time(self.path, self.command);
+                self.leave();
+                return Err(error);
+            }
+            if self.client.is_none() {
+                match connect_now(self.path) {
+                    Ok(client) => self.client = client,
+                    Err(error) => {
+                        self.leave(); // somebody has deleted the path, or the server has given it up
+                        return Err(error);
+                    }
+                }
+            }
+            wait(watched, begin, self.deadline);
+        }
+    }
+
+    /// Has our connection been accepted? `None` if that cannot be told now.
+    fn was_accepted(&self) -> Option<bool> {
+        let client = self.client.as_ref()?;
+        let mut listener = [PollFd::new(&self.server, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut listener, Some(&now)) == Ok(0) {
+            return Some(true); // we were in the queue, and it is empty
+        }
+        // Others are in it, perhaps behind us. Where the kernel does not list them, an empty queue is waited for.
+        let queued = queue::queued(self.server.as_fd()).ok()?;
+        Some(!queued.contains(&queue::number_of(client.as_fd()).ok()?))
+    }
+
+    /// The path and the duty to remove it are the server's from now on; our copy of the listener goes.
+    fn leave(self) {
+        drop(self.server.into_listener());
+    }
+
+    /// The server has ended, and its socket goes: whoever is queued is reset. Our connection, if it had been accepted.
+    fn ended(self, accepted: Option<bool>) -> Option<UnixStream> {
+        let _ = self.server.close(); // at the worst a dead socket stays for the next start
+        let client = self.client?;
+        let accepted = accepted.unwrap_or_else(|| {
+            // Of those in the queue a closed listener says so; those who were accepted see an end of file.
+            matches!(client.take_error(), Ok(None))
+        });
+        accepted.then_some(client)
+    }
+}

@@ -1,0 +1,78 @@
+//! A server that creates its socket itself, and is waited for.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::job::job;
+use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, not_in_time, wait};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
+use crate::{ServerSocket, StartLock};
+
+/// The start lock of a starter that has no end.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// Starts the server and connects to it. The inner error: somebody else is at it.
+pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
+    let job = job(path, command, None)?;
+    let stdio = Stdio::open(path, command)?;
+    let lock = match StartLock::try_take_if_free(path)? {
+        Ok(lock) => lock,
+        Err(busy) => return Ok(Err(busy)),
+    };
+    // Between our look and the lock somebody may have started one, and given the lock back.
+    match connect_if_alive(path, Some(Instant::now())) {
+        Ok(None) => {}
+        Ok(Some(stream)) => return Ok(Ok(stream)),
+        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)), // full: to wait without the lock
+        Err(error) => return Err(error),
+    }
+    match ServerSocket::builder().remove_dead(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),
+        Err(error) => return Err(error),
+    }
+    let with = Descriptors {
+        input: stdio.null.as_fd(),
+        output: stdio.output().as_fd(),
+        listener: None,
+        keep: Some((lock.as_fd(), deadline.unwrap_or_else(|| Instant::now() + FAR))),
+    };
+    let starting = spawn(&job, &with).map_err(|errno| Error::system(START, path, "clone", errno))?;
+    drop(stdio);
+    let stream = follow(path, command, deadline, &starting);
+    // First the watcher, who has a copy of the lock, then the lock.
+    drop(starting);
+    drop(lock);
+    stream.map(Ok)
+}
+
+fn follow(path: &Path, command: &StartCommand, deadline: Option<Instant>, starting: &Starting) -> Result<UnixStream> {
+    let begin = Instant::now();
+    let mut watched = Some(starting);
+    loop {
+        // Before the look at the path: a server that has put itself into the background listens before it says so.
+        let report = watched.and_then(Starting::report);
+        match connect_if_alive(path, Some(Instant::now())) {
+            Ok(Some(stream)) => return Ok(stream),
+            // It listens, and its backlog is full already.
+            Err(error) if error.kind() == ErrorKind::TimedOut => match connect_if_alive(path, deadline)? {
+                Some(stream) => return Ok(stream),
+                None => continue,
+            },
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+        match report {
+            None => {}
+            Some(Report::Lost) => watched = None,
+            Some(report) => return Err(failed(path, command, report)),
+        }
+        if is_over(deadline) {
+            return Err(not_in_time(path, command));
+        }
+        wait(watched, begin, deadline);
+    }
+}

@@ -1,0 +1,166 @@
+//! Asking the kernel where one listening socket of ours is bound: SOCK_DIAG by the socket's own number and cookie.
+//!
+//! Unlike the name of getsockname(2), which is only what bind(2) was told, the answer is the file itself. It needs no
+//! privileges; but the module may be missing, and a socket from another network namespace is not found.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs as sysfs;
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
+
+use super::FileId;
+use super::diag::{HEADER, NLMSG_ERROR, SHOW_VFS_AND_QUEUE, SOCK_DIAG_BY_FAMILY, UNIX_DIAG_RQLEN, UNIX_DIAG_VFS};
+use super::diag::{u16_at, u32_at};
+
+const NLM_F_REQUEST: u16 = 1;
+
+/// What the kernel says of a listening socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// The file's inode number, of which it tells the low 32 bits, and its device.
+    file: Option<(u32, (u32, u32))>,
+    /// How many clients may wait.
+    pub(crate) backlog: Option<u32>,
+}
+
+impl Bound {
+    /// Is it bound to this file? `None` where 32 bits cannot tell, or it is bound to no file.
+    pub(crate) fn is_at(&self, file: FileId) -> Option<bool> {
+        let (ino, dev) = self.file?;
+        let ours = u32::try_from(file.ino).ok()?;
+        Some((ino, dev) == (ours, (sysfs::major(file.dev), sysfs::minor(file.dev))))
+    }
+}
+
+/// Where `socket` is bound.
+pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
+    #[expect(clippy::cast_possible_truncation, reason = "the numbers of socket inodes have 32 bits")]
+    let number = sysfs::fstat(socket)?.st_ino as u32;
+    // The number may be given twice in the life of a kernel, the cookie never is.
+    let cookie = sockopt::socket_cookie(socket)?;
+    let netlink =
+        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    net::send(&netlink, &request(number, cookie), SendFlags::empty())?;
+    let mut buffer = [0; 4096];
+    // The answer to such a request has come before send() returns.
+    let (read, _) = net::recv(&netlink, &mut buffer[..], RecvFlags::DONTWAIT)?;
+    parse(buffer.get(..read).unwrap_or_default())
+}
+
+/// `struct nlmsghdr` and `struct unix_diag_req`: one socket, with its file and queue.
+fn request(number: u32, cookie: u64) -> Vec<u8> {
+    let mut request = Vec::with_capacity(40);
+    request.extend(40_u32.to_ne_bytes()); // the whole length
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    request.extend([0; 8]); // sequence, port
+    request.extend([1, 0, 0, 0]); // AF_UNIX
+    request.extend(u32::MAX.to_ne_bytes()); // in any state
+    request.extend(number.to_ne_bytes());
+    request.extend(SHOW_VFS_AND_QUEUE.to_ne_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
+    request.extend([cookie as u32, (cookie >> 32) as u32].into_iter().flat_map(u32::to_ne_bytes));
+    request
+}
+
+fn parse(message: &[u8]) -> Result<Bound, Errno> {
+    match u16_at(message, 4) {
+        Some(SOCK_DIAG_BY_FAMILY) => {}
+        Some(NLMSG_ERROR) => {
+            let errno = u32_at(message, HEADER).map(|errno| i32::from_ne_bytes(errno.to_ne_bytes()).wrapping_neg());
+            return Err(errno.filter(|errno| (1..4096).contains(errno)).map_or(Errno::IO, Errno::from_raw_os_error));
+        }
+        _ => return Err(Errno::IO),
+    }
+    let mut bound = Bound::default();
+    // Behind the header and `struct unix_diag_msg`.
+    let mut attributes = message.get(HEADER + 16..).unwrap_or_default();
+    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
+        let (first, second) = (u32_at(attributes, 4), u32_at(attributes, 8));
+        match kind {
+            // A device number in the kernel's inner form: 12 bits and 20 bits.
+            UNIX_DIAG_VFS => bound.file = first.zip(second.map(|dev| (dev >> 20, dev & 0xf_ffff))),
+            UNIX_DIAG_RQLEN => bound.backlog = second,
+            _ => {}
+        }
+        if length < 4 {
+            break;
+        }
+        attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(bound)
+}
+
+/// For a fuzzer, which has no kernel that lies.
+#[cfg(fuzzing)]
+pub fn fuzz(message: &[u8]) {
+    let _ = parse(message);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut message = u32::try_from(HEADER + body.len()).expect("short").to_ne_bytes().to_vec();
+        message.extend(kind.to_ne_bytes());
+        message.resize(HEADER, 0);
+        message.extend(body);
+        message
+    }
+
+    fn answer(ino: u32, dev: u32, queued: u32, backlog: u32) -> Vec<u8> {
+        let mut body = vec![1, 1, 10, 0];
+        body.resize(16, 0);
+        for (kind, values) in [(UNIX_DIAG_VFS, [ino, dev]), (UNIX_DIAG_RQLEN, [queued, backlog])] {
+            body.extend(12_u16.to_ne_bytes());
+            body.extend(kind.to_ne_bytes());
+            body.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
+        }
+        message(SOCK_DIAG_BY_FAMILY, &body)
+    }
+
+    #[test]
+    fn the_answer_is_a_file_a_queue_and_a_backlog() {
+        let bound = parse(&answer(5, 8 << 20 | 2, 3, 7)).expect("an answer");
+        assert_eq!(bound, Bound { file: Some((5, (8, 2))), backlog: Some(7) });
+        let file = |ino, major, minor| FileId { dev: sysfs::makedev(major, minor), ino };
+        assert_eq!(bound.is_at(file(5, 8, 2)), Some(true));
+        assert_eq!(bound.is_at(file(6, 8, 2)), Some(false));
+        assert_eq!(bound.is_at(file(5, 8, 3)), Some(false));
+        assert_eq!(bound.is_at(file(5 | 1 << 32, 8, 2)), None, "32 bits cannot tell");
+        assert_eq!(Bound::default().is_at(file(5, 8, 2)), None, "bound to no file");
+    }
+
+    #[test]
+    fn an_error_is_the_kernels_own() {
+        let error = |errno: i32| parse(&message(NLMSG_ERROR, &errno.to_ne_bytes()));
+        assert_eq!(error(-2), Err(Errno::NOENT));
+        for nonsense in [0, 5, -70_000, i32::MIN] {
+            assert_eq!(error(nonsense), Err(Errno::IO));
+        }
+        assert_eq!(parse(&[]), Err(Errno::IO));
+        assert_eq!(parse(&message(3, &[0; 4])), Err(Errno::IO));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_it_panic_or_run_for_ever(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            at in 0..64_usize,
+        ) {
+            let _ = parse(&bytes);
+            // Broken at one place only, so that what lies deeper is reached.
+            let mut message = answer(5, 7, 3, 2);
+            for (place, byte) in message.iter_mut().skip(at).zip(&bytes) {
+                *place = *byte;
+            }
+            let _ = parse(&message);
+        }
+    }
+}
