@@ -31,6 +31,8 @@ pub struct UntilReplaced {
 
 #[derive(Debug)]
 enum Stage {
+    /// Its listener may block still.
+    New(ServerSocket),
     Serving(ServerSocket),
     /// Replaced; until then it goes on accepting.
     Grace(ServerSocket, Instant),
@@ -46,7 +48,7 @@ impl UntilReplaced {
     pub const GRACE: Duration = Duration::from_millis(100);
 
     pub(crate) fn new(server: ServerSocket) -> Self {
-        UntilReplaced { stage: Stage::Serving(server), grace: Self::GRACE }
+        UntilReplaced { stage: Stage::New(server), grace: Self::GRACE }
     }
 
     /// How long to go on accepting after being replaced. Default: [`GRACE`](Self::GRACE).
@@ -62,7 +64,7 @@ impl UntilReplaced {
     #[must_use]
     pub fn into_server(self) -> Option<ServerSocket> {
         match self.stage {
-            Stage::Serving(server) => Some(server),
+            Stage::New(server) | Stage::Serving(server) => Some(server),
             Stage::Grace(..) | Stage::Draining(_) | Stage::Ended => None,
         }
     }
@@ -94,9 +96,15 @@ impl Iterator for UntilReplaced {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Ended) {
+                Stage::New(server) => match server.set_nonblocking(true) {
+                    Ok(()) => self.stage = Stage::Serving(server),
+                    Err(error) => {
+                        self.stage = Stage::New(server);
+                        return Some(Err(error));
+                    }
+                },
                 Stage::Serving(server) => {
-                    let accepted =
-                        server.set_nonblocking(true).and_then(|()| Self::accept(&server, Instant::now() + LOOK));
+                    let accepted = Self::accept(&server, Instant::now() + LOOK);
                     let lost = server.was_stolen();
                     self.stage =
                         if lost { Stage::Grace(server, Instant::now() + self.grace) } else { Stage::Serving(server) };
