@@ -24,8 +24,8 @@ use support::dir::{Dir, exists};
 use support::sockets::{assert_connected, bound, busy, next_client, put_dead, stranger};
 use support::{PATIENCE, assert_error};
 use unix_stream_server::{
-    AdoptedSocket, Error, ErrorKind, ServerSocket, Status, connect, connect_timeout, from_env, from_env_with_others,
-    peer_credentials,
+    AdoptedSocket, Error, ErrorKind, ServerSocket, StartCommand, Status, connect, connect_or_start, connect_timeout,
+    from_env, from_env_with_others, peer_credentials,
 };
 
 /// A child that is handed these.
@@ -507,4 +507,28 @@ fn the_example_serves_what_is_handed_in_and_its_own_socket_otherwise() {
     say_quit(&own);
     server.finish();
     assert!(!exists(&own));
+}
+
+#[test]
+fn a_server_that_was_started_on_demand_removes_its_socket_when_it_ends() {
+    if role().is_some() {
+        // Nobody's child: so that it ends even if the test does not come to tell it.
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            std::process::exit(1);
+        });
+        return activated::run(None).expect("it ends well");
+    }
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let server = StartCommand::new("/proc/self/exe")
+        .args(["--exact", &this_test!(), "--nocapture", "--test-threads=1"])
+        .env("UNIX_STREAM_SERVER_TEST_ROLE", "server");
+    for _ in 0..2 {
+        let mut client = connect_or_start(&path, &server).expect("it starts");
+        // Its starter has let go, so that it alone has the path.
+        client.write_all(b"hello\nquit\n").expect("write");
+        assert_eq!(hear(client), "hello\nquit\n");
+        support::wait::until("it has ended", || dir.names().is_empty());
+    }
 }
