@@ -481,6 +481,38 @@ fn a_socket_without_a_path_is_served_and_has_none_to_lose() {
 }
 
 #[test]
+fn no_client_is_lost_while_one_server_after_another_serves_the_managers_socket() {
+    const SERVERS: usize = 20;
+    const EACH: usize = 20;
+    if role().is_some() {
+        let socket = only();
+        for client in socket.incoming().take(EACH) {
+            answer(client.expect("accept"), "served");
+        }
+        assert_eq!(socket.drain().expect("the same process").count(), 0);
+        return;
+    }
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let manager = UnixListener::bind(&path).expect("bind");
+    let test = this_test!();
+    std::thread::scope(|scope| {
+        for _ in 0..EACH {
+            scope.spawn(|| {
+                for _ in 0..SERVERS {
+                    assert_eq!(hear(connect(&path).expect("the manager listens")), "served");
+                }
+            });
+        }
+        for _ in 0..SERVERS {
+            activated(&test, &dir, vec![copy(&manager)], &[]).finish();
+        }
+    });
+    manager.set_nonblocking(true).expect("fcntl");
+    assert!(manager.accept().is_err(), "nobody was left");
+}
+
+#[test]
 fn the_example_serves_what_is_handed_in_and_its_own_socket_otherwise() {
     match role().as_deref() {
         Some("server") => return activated::run(None).expect("it ends well"),
