@@ -31,17 +31,32 @@
 //! | choose mode, owner, backlog, timeouts | [`ServerSocket::builder`] |
 //! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
+//! | be told at once when it does not any more | [`ServerSocket::watch`] |
+//! | put a new socket where a cleaner has deleted mine | [`ServerSocket::heal`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
-//! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | give the listener to a runtime | [`ServerSocket::into_parts`]; the features below |
 //! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
 //! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
+//! | be told when that changes | [`PathWatch`] |
 //! | know who my client is | [`peer_credentials`] |
+//!
+//! # Features
+//!
+//! None is on by default, and without them the crate needs rustix and libc alone.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `tokio1` | `into_tokio`, the module `tokio1`: server, clients and drain as futures and streams |
+//! | `axum0_8` | the module `axum0_8`: a listener for `axum::serve` that loses no client at the end |
+//! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
+//!
+//! Runtimes that take any descriptor (smol's async-io) need none.
 //!
 //! # Hazards
 //!
@@ -63,6 +78,7 @@
 //! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
 //! served.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
@@ -80,6 +96,7 @@ mod claim;
 mod connect;
 mod drain;
 mod error;
+mod heal;
 pub mod notify;
 mod ownership;
 mod peer;
@@ -96,6 +113,17 @@ mod start_lock;
 mod state;
 mod sys;
 mod until_replaced;
+mod watch;
+
+#[cfg(feature = "axum0_8")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum0_8")))]
+pub mod axum0_8;
+#[cfg(feature = "mio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mio1")))]
+pub mod mio1;
+#[cfg(feature = "tokio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio1")))]
+pub mod tokio1;
 
 pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
 pub use adopted::{AdoptError, AdoptedSocket, adopt};
@@ -104,6 +132,7 @@ pub use claim::Claim;
 pub use connect::{connect, connect_timeout};
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
+pub use heal::OldQueue;
 pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
@@ -114,6 +143,7 @@ pub use start::{StartCommand, connect_or_start};
 pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 pub use until_replaced::UntilReplaced;
+pub use watch::{PathEvent, PathReport, PathWatch, Watch};
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
