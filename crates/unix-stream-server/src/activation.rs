@@ -21,7 +21,8 @@ use variables::{Handed, Variables};
 
 /// The sockets that were handed in, each with its name: from [`from_env`].
 ///
-/// Those not taken are closed when this is dropped, which takes nothing from whoever made them.
+/// Those not taken are dropped with it, as an [`AdoptedSocket`] is: that takes nothing from whoever made them, but with a
+/// duty to remove the path it is removed.
 #[derive(Debug, Default)]
 #[must_use = "the sockets in it are closed when it is dropped"]
 pub struct Activation {
@@ -72,11 +73,11 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// leads there. If the path is not that of a socket handed in, or that cannot be proven, there is no duty, and no error.
 /// (At the worst a dead socket stays, for the next start to replace.)
 ///
-/// Whoever starts a server like this must, for its part, not remove the path any more from the moment that exec has
-/// succeeded: [`ServerSocket::into_listener`](crate::ServerSocket::into_listener) before the start, and
+/// Whoever starts a server like this must, for its part, not remove the path from the moment that exec has succeeded and as
+/// long as the server lives: [`ServerSocket::into_listener`](crate::ServerSocket::into_listener) before the start, and
 /// [`adopt`](crate::adopt()) with [`own_path`](AdoptedSocket::own_path) to have the duty back if the start came to
 /// nothing. Two that both think they have it delete nothing foreign, since both look under the lock; but the first to end
-/// takes the name from the other.
+/// takes the name from the other. [`connect_or_start`](crate::connect_or_start()) does all that.
 ///
 /// # Errors
 ///

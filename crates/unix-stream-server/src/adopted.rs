@@ -99,8 +99,9 @@ pub fn adopt(fd: impl Into<OwnedFd>) -> Result<AdoptedSocket, AdoptError> {
     let number = fd.as_raw_fd();
     let refused = |fault: Fault| fault.into_error(number, None);
     let adopted = check(fd.as_fd()).map_err(refused).and_then(|()| {
+        let bound = refresh(fd.as_fd()).map_err(|errno| failed(number, "listen", errno))?;
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).map_err(|errno| failed(number, "fcntl", errno))?;
-        refresh(fd.as_fd()).map_err(|errno| failed(number, "listen", errno))
+        Ok(bound)
     });
     match adopted {
         Ok(bound) => Ok(AdoptedSocket::new(UnixListener::from(fd), None, bound)),

@@ -24,8 +24,8 @@ use support::dir::{Dir, exists};
 use support::sockets::{assert_connected, bound, busy, next_client, put_dead, stranger};
 use support::{PATIENCE, assert_error};
 use unix_stream_server::{
-    AdoptedSocket, Error, ErrorKind, ServerSocket, Status, connect, connect_timeout, from_env, from_env_with_others,
-    peer_credentials,
+    AdoptedSocket, Error, ErrorKind, ServerSocket, StartCommand, Status, connect, connect_or_start, connect_timeout,
+    from_env, from_env_with_others, peer_credentials,
 };
 
 /// A child that is handed these.
@@ -481,6 +481,38 @@ fn a_socket_without_a_path_is_served_and_has_none_to_lose() {
 }
 
 #[test]
+fn no_client_is_lost_while_one_server_after_another_serves_the_managers_socket() {
+    const SERVERS: usize = 20;
+    const EACH: usize = 20;
+    if role().is_some() {
+        let socket = only();
+        for client in socket.incoming().take(EACH) {
+            answer(client.expect("accept"), "served");
+        }
+        assert_eq!(socket.drain().expect("the same process").count(), 0);
+        return;
+    }
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let manager = UnixListener::bind(&path).expect("bind");
+    let test = this_test!();
+    std::thread::scope(|scope| {
+        for _ in 0..EACH {
+            scope.spawn(|| {
+                for _ in 0..SERVERS {
+                    assert_eq!(hear(connect(&path).expect("the manager listens")), "served");
+                }
+            });
+        }
+        for _ in 0..SERVERS {
+            activated(&test, &dir, vec![copy(&manager)], &[]).finish();
+        }
+    });
+    manager.set_nonblocking(true).expect("fcntl");
+    assert!(manager.accept().is_err(), "nobody was left");
+}
+
+#[test]
 fn the_example_serves_what_is_handed_in_and_its_own_socket_otherwise() {
     match role().as_deref() {
         Some("server") => return activated::run(None).expect("it ends well"),
@@ -507,4 +539,28 @@ fn the_example_serves_what_is_handed_in_and_its_own_socket_otherwise() {
     say_quit(&own);
     server.finish();
     assert!(!exists(&own));
+}
+
+#[test]
+fn a_server_that_was_started_on_demand_removes_its_socket_when_it_ends() {
+    if role().is_some() {
+        // Nobody's child: so that it ends even if the test does not come to tell it.
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            std::process::exit(1);
+        });
+        return activated::run(None).expect("it ends well");
+    }
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let server = StartCommand::new("/proc/self/exe")
+        .args(["--exact", &this_test!(), "--nocapture", "--test-threads=1"])
+        .env("UNIX_STREAM_SERVER_TEST_ROLE", "server");
+    for _ in 0..2 {
+        let mut client = connect_or_start(&path, &server).expect("it starts");
+        // Its starter has let go, so that it alone has the path.
+        client.write_all(b"hello\nquit\n").expect("write");
+        assert_eq!(hear(client), "hello\nquit\n");
+        support::wait::until("it has ended", || dir.names().is_empty());
+    }
 }

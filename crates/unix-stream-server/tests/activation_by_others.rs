@@ -99,7 +99,8 @@ fn systemd_socket_activate_with_foreign_sockets_is_told_which() {
 const PYTHON: &str = r#"
 import os, socket, sys
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()
-os.dup2(s.fileno(), 3, inheritable=True)
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True) # it may have been 3 already, which dup2 leaves as it is
 if len(sys.argv) > 8: os.environ["UNIX_SS_OWNED_PATH"] = sys.argv[1]
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
 os.execv(sys.argv[2], sys.argv[2:8])
