@@ -8,6 +8,7 @@ mod race;
 mod serve;
 mod status;
 mod values;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +19,7 @@ pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, RUN_AS_EXEC, RunAsExec, Scope, Serve};
 pub(crate) use status::Status;
+pub(crate) use watch::Watch;
 
 const EXIT_STATUSES: &str = "\
 Exit statuses:
@@ -40,6 +42,7 @@ Examples:
   unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
   unix-ss clean --dry-run /run/me                       what did the dead leave?
+  unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss race                                          why not just unlink and bind?
 ";
 
@@ -75,6 +78,9 @@ pub(crate) enum Command {
     /// Start PROG behind PATH, unless something lives there
     #[command(long_about = ensure::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", ensure::EXAMPLES))]
     Ensure(Ensure),
+    /// Print each change of owner or state at PATH as it happens
+    #[command(long_about = watch::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", watch::EXAMPLES))]
+    Watch(Watch),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),

@@ -28,6 +28,7 @@ mod status;
 mod transfer;
 mod users;
 mod wait_listen;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Clean(args) => clean::run(&args),
         Command::Ensure(args) => ensure::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),

@@ -56,6 +56,11 @@ impl Drain {
         self.status.as_ref().copied()
     }
 
+    #[cfg(feature = "tokio1")]
+    pub(crate) fn take_status(&mut self) -> Result<Status> {
+        std::mem::replace(&mut self.status, Ok(Status::Gone))
+    }
+
     /// The path that was served; empty for an [adopted socket](crate::AdoptedSocket) that had none.
     #[must_use]
     pub fn local_path(&self) -> &Path {
@@ -98,7 +103,7 @@ fn seen(status: Option<Status>) -> Status {
     status.unwrap_or(Status::Unknown { errno: Errno::DESTADDRREQ.raw_os_error() })
 }
 
-fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
     uninterrupted(|| match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
         Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
         result => result,

@@ -31,10 +31,12 @@
 //! | choose mode, owner, backlog, timeouts | [`ServerSocket::builder`] |
 //! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
+//! | be told at once when it does not any more | [`ServerSocket::watch`] |
+//! | put a new socket where a cleaner has deleted mine | [`ServerSocket::heal`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
-//! | give the listener to a runtime | [`ServerSocket::into_parts`] |
+//! | give the listener to a runtime | [`ServerSocket::into_parts`]; the features below |
 //! | serve a socket that a service manager or parent hands in | [`from_env`], [`adopt`](adopt()) |
 //! | tell a service manager that I am ready, or about to end | [`notify`] |
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
@@ -42,10 +44,23 @@
 //! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | be a client of just this user's server | [`ConnectOptions`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
+//! | be told when that changes | [`PathWatch`] |
 //! | know who my client is | [`peer_credentials`], [`peer_groups`], [`peer_pidfd`] |
 //! | serve only some users or groups | [`PeerRules`], [`ServerSocket::accept_from`] |
 //! | have a directory for my sockets that is mine alone | [`runtime_dir()`] |
 //! | remove what dead servers left in a directory | [`CleanOptions`] |
+//!
+//! # Features
+//!
+//! None is on by default, and without them the crate needs rustix and libc alone.
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `tokio1` | `into_tokio`, the module `tokio1`: server, clients and drain as futures and streams |
+//! | `axum0_8` | the module `axum0_8`: a listener for `axum::serve` that loses no client at the end |
+//! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
+//!
+//! Runtimes that take any descriptor (smol's async-io) need none.
 //!
 //! # Hazards
 //!
@@ -67,6 +82,7 @@
 //! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
 //! served.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)
@@ -86,6 +102,7 @@ mod connect;
 mod connect_options;
 mod drain;
 mod error;
+mod heal;
 pub mod notify;
 mod ownership;
 mod peer;
@@ -104,6 +121,17 @@ mod start_lock;
 mod state;
 mod sys;
 mod until_replaced;
+mod watch;
+
+#[cfg(feature = "axum0_8")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum0_8")))]
+pub mod axum0_8;
+#[cfg(feature = "mio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mio1")))]
+pub mod mio1;
+#[cfg(feature = "tokio1")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio1")))]
+pub mod tokio1;
 
 pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others};
 pub use adopted::{AdoptError, AdoptedSocket, adopt};
@@ -114,6 +142,7 @@ pub use connect::{connect, connect_timeout};
 pub use connect_options::ConnectOptions;
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
+pub use heal::OldQueue;
 pub use ownership::Ownership;
 pub use peer::{peer_credentials, peer_groups, peer_pidfd};
 pub use probe::{Inspection, LockState, inspect, probe};
@@ -126,7 +155,14 @@ pub use start::{StartCommand, connect_or_start};
 pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 pub use until_replaced::UntilReplaced;
+pub use watch::{PathEvent, PathReport, PathWatch, Watch};
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use activation::fuzz as fuzz_listen_variables;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::bound::fuzz as fuzz_sock_diag_of_one;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use sys::diag::fuzz as fuzz_sock_diag;

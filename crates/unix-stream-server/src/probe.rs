@@ -12,7 +12,7 @@ use crate::place::{Place, check};
 use crate::protocol::{Proof, judge_pin};
 use crate::sys::diag::{Listener, find_listener};
 use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{FlockHolder, Stat, Sys};
+use crate::sys::{FileId, FlockHolder, Stat, Sys};
 
 const PROBE: &str = "probe";
 
@@ -93,20 +93,35 @@ pub enum LockState {
 ///
 /// As for [`probe()`].
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
-    let path = path.as_ref();
+    inspect_pinned(path.as_ref()).map(|inspected| inspected.0)
+}
+
+/// The file that was inspected.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) id: FileId,
+    /// Keeps the number from reuse.
+    pub(crate) pin: OwnedFd,
+    /// The kernel's list has a listener for it: nobody was asked.
+    pub(crate) listed: bool,
+}
+
+/// The same, with the file itself where there is one.
+pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)> {
     check(path, PROBE)?;
-    let (state, stat, listener_uid) = match pin_following(path) {
+    let (state, stat, listener_uid, pinned) = match pin_following(path) {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
             let listener = stat.and_then(|stat| find_listener(stat.id));
             let state = listener.map_or_else(|| judge_pin(&Linux, &pin, Proof::None), listed_state);
-            (state, stat, listener.and_then(|listener| listener.uid))
+            let pinned = stat.map(|stat| Pinned { id: stat.id, pin, listed: listener.is_some() });
+            (state, stat, listener.and_then(|listener| listener.uid), pinned)
         }
-        Err(state) => (state, None, None),
+        Err(state) => (state, None, None, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
     let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
-    Ok(Inspection {
+    let inspection = Inspection {
         state,
         mode: stat.map(|stat| stat.mode),
         inode: stat.map(|stat| stat.id.ino),
@@ -114,7 +129,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         lock: lock_state(target.as_deref().unwrap_or(path)),
         target,
         listener_uid,
-    })
+    };
+    Ok((inspection, pinned))
 }
 
 /// The state by the kernel's own list.

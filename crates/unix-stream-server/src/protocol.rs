@@ -5,6 +5,7 @@
 //! code that runs on the simulated kernel under every schedule and every crash (`crate::sim`).
 
 mod close;
+mod heal;
 mod judge;
 mod lock;
 mod start;
@@ -22,8 +23,9 @@ use crate::sys::{FileId, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status};
 
 pub(crate) use close::Retired;
+pub(crate) use heal::Healed;
 use judge::Verdict;
-pub(crate) use judge::{Proof, judge_pin};
+pub(crate) use judge::{Proof, glance, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 pub(crate) use sweep::{Left, Sweep, Swept};
@@ -103,9 +105,9 @@ pub(crate) struct Protocol<'a, S: Sys> {
 }
 
 impl<S: Sys> Protocol<'_, S> {
-    /// A new server socket at the path, or the reason why not.
+    /// A new server socket at the path, or the reason why not. For all three that begin here step 0 has been done:
+    /// [`glance`], or [`look`](Self::look).
     pub(crate) fn create(&self) -> Result<Published<S::Fd>> {
-        self.look()?; //                                          0 a live server needs no lock to be recognised
         let Locks { lock, life } = self.lock(Purpose::Publish)?; // 1
         let published = self.publish(life); //                   2-6
         self.end_of_publish(lock, published) //                  7
@@ -113,7 +115,6 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
     pub(crate) fn claim(&self) -> Result<Claimed<S::Fd>> {
-        self.look()?;
         let Locks { lock, life } = self.lock(Purpose::Publish)?;
         let state = match self.judge(&self.place.name, life.as_ref()) {
             Verdict::Absent => Ok(PathState::Absent),
@@ -370,17 +371,11 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Does the name lead to the file `id`, which the caller keeps alive? One stat.
     pub(crate) fn status(&self, id: FileId) -> Status {
-        match self.sys.stat_at(&self.place.dir, &self.place.name) {
-            Ok(now) if now.id == id => Status::Ours,
-            Ok(_) => Status::Replaced,
-            Err(Errno::NOENT) => Status::Gone,
-            Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
-        }
+        status_of(self.sys, &self.place.dir, &self.place.name, id)
     }
 
     /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
     pub(crate) fn clean(&self) -> Result<PathState> {
-        self.look()?;
         let locks = self.lock(Purpose::PublishClaim)?;
         let name = &self.place.name;
         let state = match self.judge(name, None) {
@@ -394,5 +389,15 @@ impl<S: Sys> Protocol<'_, S> {
 
     fn failed(&self, call: &str, errno: Errno) -> Error {
         Error::system(self.operation, &self.place.shown, call, errno)
+    }
+}
+
+/// Does a name in a directory lead to the file `id`, which the caller keeps alive?
+pub(crate) fn status_of<S: Sys>(sys: &S, dir: &S::Fd, name: &CStr, id: FileId) -> Status {
+    match sys.stat_at(dir, name) {
+        Ok(now) if now.id == id => Status::Ours,
+        Ok(_) => Status::Replaced,
+        Err(Errno::NOENT) => Status::Gone,
+        Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
     }
 }

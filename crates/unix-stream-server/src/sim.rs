@@ -12,6 +12,7 @@ mod calls;
 mod errnos;
 mod explorer;
 mod faults;
+mod heals;
 mod inode;
 mod kernel;
 mod others;
@@ -307,6 +308,9 @@ impl Sys for Sim {
     }
     fn connect(&self, pin: &Fd) -> Result<Fd, Errno> {
         self.fd(Call::Connect(pin.number()))
+    }
+    fn connect_path(&self, _: &CStr) -> Result<Fd, Errno> {
+        self.fd(Call::ConnectPath)
     }
     fn peer(&self, _: &Fd) -> Option<PeerCredentials> {
         None

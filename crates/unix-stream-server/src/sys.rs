@@ -109,6 +109,8 @@ pub(crate) trait Sys {
     fn shut(&self, socket: &Self::Fd) -> Result<(), Errno>;
     /// A new non-blocking socket, connected to the socket that `pin` holds
     fn connect(&self, pin: &Self::Fd) -> Result<Self::Fd, Errno>;
+    /// The same by a path, which is followed if it is a symbolic link
+    fn connect_path(&self, path: &CStr) -> Result<Self::Fd, Errno>;
     /// `getsockopt(socket, SO_PEERCRED)`
     fn peer(&self, socket: &Self::Fd) -> Option<PeerCredentials>;
 

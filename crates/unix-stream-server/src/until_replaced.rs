@@ -146,7 +146,7 @@ fn wait_for_client(listener: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
 }
 
 /// Has this client gone without having sent a byte?
-fn has_hung_up(client: &UnixStream) -> bool {
+pub(crate) fn has_hung_up(client: &impl AsFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut fds = [PollFd::new(client, PollFlags::IN)];
     let hung_up = poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR);

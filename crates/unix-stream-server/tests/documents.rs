@@ -23,12 +23,17 @@ fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The source that `file` stands for.
 fn source(file: &str) -> String {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if file != "sim" {
-        return fs::read_to_string(here.join(format!("tests/{file}.rs"))).unwrap_or_default();
+    match file {
+        "sim" => all_in(&here.join("src/sim/tests")),
+        "runtimes" => all_in(&here.join("tests/runtimes")),
+        _ => fs::read_to_string(here.join(format!("tests/{file}.rs"))).unwrap_or_default(),
     }
-    let files =
-        fs::read_dir(here.join("src/sim/tests")).expect("src/sim/tests").map(|entry| entry.expect("an entry").path());
-    files.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).expect("text")).collect()
+}
+
+/// All that is in a directory, and below.
+fn all_in(dir: &Path) -> String {
+    let files = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    files.map(|path| if path.is_dir() { all_in(&path) } else { fs::read_to_string(path).expect("text") }).collect()
 }
 
 #[test]

@@ -127,9 +127,13 @@ impl Sys for Linux {
     }
 
     fn connect(&self, pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+        self.connect_path(&proc_path(pin.as_fd(), None)?)
+    }
+
+    fn connect_path(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        let address = SocketAddrUnix::new(path)?;
         // Never a blocking connect: on a full backlog it sleeps for ever.
         let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let address = SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?;
         uninterrupted(|| net::connect(&socket, &address))?;
         Ok(socket)
     }

@@ -38,3 +38,10 @@ pub fn into_user_namespace() -> bool {
     }
     std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).is_ok()
 }
+
+/// From here on this process, which has one thread, has a user namespace of its own, with limits of its own that it may
+/// lower. An error where the administrator forbids it.
+pub fn with_own_limits() -> rustix::io::Result<()> {
+    // SAFETY: it concerns rights and limits, and nothing that is open or mapped.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
+}

@@ -66,7 +66,7 @@ fn p2_looking_after_the_listener_is_closed_takes_a_reused_inode_for_ours() {
 
 #[test]
 fn p2_clearing_before_the_lock_is_had_robs_whoever_came_between() {
-    is_caught(Rejected::ClearsBeforeLock, &[Party::Create], "dead", NONE, "P2", 23);
+    is_caught(Rejected::ClearsBeforeLock, &[Party::Create], "dead", NONE, "P2", 19);
 }
 
 #[test]
@@ -93,4 +93,14 @@ fn p7_a_server_that_looks_for_its_successor_misses_one_that_has_gone() {
 #[test]
 fn p2_taking_over_without_being_allowed_to_orphans_a_live_server() {
     is_caught(Rejected::AsksNobody, &[Party::Create], "nothing", NONE, "P2", 19);
+}
+
+#[test]
+fn p2_healing_by_a_rename_without_the_lock_robs_whoever_came_between() {
+    is_caught(Rejected::HealsByRename, &[Party::Create], "nothing", NONE, "P2", 23);
+}
+
+#[test]
+fn p7_healing_without_the_old_queue_resets_who_is_in_it() {
+    is_caught(Rejected::HealsAndForgets, &[Party::Client], "nothing", NONE, "P7", 36);
 }
