@@ -41,8 +41,8 @@ Examples:
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
-  unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss clean --dry-run /run/me                       what did the dead leave?
+  unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss race                                          why not just unlink and bind?
 ";
 

@@ -109,13 +109,13 @@ pub(crate) struct Pinned {
 /// The same, with the file itself where there is one.
 pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)> {
     check(path, PROBE)?;
-    let (state, stat, pinned, listener_uid) = match pin_following(path) {
+    let (state, stat, listener_uid, pinned) = match pin_following(path) {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
             let listener = stat.and_then(|stat| find_listener(stat.id));
             let state = listener.map_or_else(|| judge_pin(&Linux, &pin, Proof::None), listed_state);
             let pinned = stat.map(|stat| Pinned { id: stat.id, pin, listed: listener.is_some() });
-            (state, stat, pinned, listener.and_then(|listener| listener.uid))
+            (state, stat, listener.and_then(|listener| listener.uid), pinned)
         }
         Err(state) => (state, None, None, None),
     };

@@ -204,7 +204,9 @@ fn a_flood_of_refused_clients_keeps_no_allowed_one_out() {
     let times = Arc::clone(&asked);
     let rules = PeerRules::new().predicate(move |_| times.fetch_add(1, Ordering::SeqCst) >= FLOOD);
     let flood = thread::spawn(move || {
-        (0..=FLOOD).map(|_| connect(&path).expect("connect")).last().expect("the last is let in")
+        for _ in 0..=FLOOD {
+            connect(&path).expect("connect");
+        }
     });
     within(PATIENCE, move || server.accept_from(&rules).map(|_| server.close())).expect("accept").expect("close");
     assert_eq!(asked.load(Ordering::SeqCst), FLOOD + 1);
@@ -240,7 +242,7 @@ fn a_drain_hands_out_only_the_allowed() {
     let clients: Vec<_> = (0..10).map(|_| connect(server.local_path()).expect("connect")).collect();
     let asked = AtomicUsize::new(0);
     let rules = PeerRules::new().predicate(move |_| asked.fetch_add(1, Ordering::SeqCst) % 2 == 0);
-    let served = rules.filter(server.drain().expect("drain")).map(|client| client.expect("accept")).count();
+    let served = rules.filter(server.drain().expect("drain")).filter(Result::is_ok).count();
     assert_eq!((served, clients.len()), (5, 10));
 }
 

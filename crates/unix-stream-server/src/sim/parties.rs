@@ -222,15 +222,15 @@ impl Party {
                 let cleaned = with_protocol(sim, self, |protocol| begin(protocol)?.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
-            Party::Heal | Party::HealLifetime => {
-                if let Some(server) = create(sim, self) {
-                    heals::play(sim, self, server);
-                }
-            }
             Party::Sweep => {
                 let sweep = Sweep { sockets: true, life: true, temporary: true, changed_before: None };
                 let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
                 note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
+            }
+            Party::Heal | Party::HealLifetime => {
+                if let Some(server) = create(sim, self) {
+                    heals::play(sim, self, server);
+                }
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),

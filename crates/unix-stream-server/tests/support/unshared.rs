@@ -27,13 +27,6 @@ pub fn with_children_in_pid_namespaces() {
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.expect("unshare");
 }
 
-/// From here on this process, which has one thread, has a user namespace of its own, with limits of its own that it may
-/// lower. An error where the administrator forbids it.
-pub fn with_own_limits() -> rustix::io::Result<()> {
-    // SAFETY: it concerns rights and limits, and nothing that is open or mapped.
-    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
-}
-
 /// Makes this process root of a user namespace in which nobody else has a number. For a process of one thread. False
 /// where the system does not let ordinary users do so.
 #[must_use]
@@ -44,4 +37,11 @@ pub fn into_user_namespace() -> bool {
         return false;
     }
     std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).is_ok()
+}
+
+/// From here on this process, which has one thread, has a user namespace of its own, with limits of its own that it may
+/// lower. An error where the administrator forbids it.
+pub fn with_own_limits() -> rustix::io::Result<()> {
+    // SAFETY: it concerns rights and limits, and nothing that is open or mapped.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, unlinkat};
 use unix_stream_server::{
-    Builder, Error, LockScope, Ownership, PathWatch, ServerSocket, Status, adopt, connect, connect_timeout, inspect,
-    probe,
+    Builder, CleanOptions, Error, LockScope, Ownership, PathWatch, ServerSocket, Status, adopt, connect,
+    connect_timeout, inspect, probe,
 };
 
 /// What stands at the path before the operation.
@@ -106,6 +106,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("claim, drop, lifetime", Dead, Short, Lifetime, |b, p| act(move || b.claim(p).map(drop).map(kept))),
     row("clean", Dead, Short, Plain, |b, p| act(move || b.remove_dead(p).map(kept))),
     row("clean, a killed starter's lock", DeadAndLock, Short, Plain, |b, p| act(move || b.remove_dead(p).map(kept))),
+    row("sweep, a killed starter's lock", DeadAndLock, Short, Plain, |_, p| act(move || CleanOptions::new().run(p, |_| {}).map(kept))),
+    row("sweep, a killed server's life lock", DeadAndLife, Short, Lifetime, |_, p| act(move || CleanOptions::new().run(p, |_| {}).map(kept))),
     row("clean, a server comes meanwhile", LiveLate, Short, Plain, |b, p| act(move || b.remove_dead(p).map(kept))),
     row("status", Nothing, Short, Plain, |b, p| with_server(b, p, |server| { let _ = server.status(); Ok(live(server)) })),
     row("close", Nothing, Short, Plain, |b, p| with_server(b, p, |server| server.close().map(kept))),
