@@ -201,6 +201,20 @@ const CALLS: &[Call] = &[
     row("setsockopt", libc::SYS_setsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
     row("sendto", libc::SYS_sendto, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM, E2BIG]),
     row("recvfrom", libc::SYS_recvfrom, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM]),
+    // events
+    row("epoll_create1", libc::SYS_epoll_create1, &[EMFILE, ENFILE, ENOMEM]),
+    row("epoll_ctl", libc::SYS_epoll_ctl, &[ENOMEM, ENOSPC]),
+    row("inotify_init1", libc::SYS_inotify_init1, &[EMFILE, ENFILE, ENOMEM, ENOSYS]),
+    row(
+        "inotify_add_watch",
+        libc::SYS_inotify_add_watch,
+        &[EACCES, EINTR, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ESTALE],
+    ),
+    row("inotify_rm_watch", libc::SYS_inotify_rm_watch, NONE),
+    row("timerfd_create", libc::SYS_timerfd_create, &[EMFILE, ENFILE, ENODEV, ENOMEM]),
+    row("timerfd_settime", libc::SYS_timerfd_settime, NONE),
+    row("pidfd_open", libc::SYS_pidfd_open, &[EMFILE, ENFILE, ENODEV, ENOMEM, ENOSYS, EPERM]),
+    Call { passing: &[EINTR], ..row("ppoll", libc::SYS_ppoll, &[ENOMEM]) },
     // time and chance
     Call { passing: &[EINTR], ..row("clock_nanosleep", libc::SYS_clock_nanosleep, NONE) },
     Call { passing: &[EINTR], ..row("getrandom", libc::SYS_getrandom, NONE) },

@@ -22,6 +22,7 @@ use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
 use crate::demand::{Demand, Woken};
 use crate::detached::{BUSY, Detached, ExecReport, READY, report_exec, take_start_lock};
 use crate::ensure::lives;
+use crate::leaving::Leaving;
 use crate::message::{reason, say};
 use crate::program::{split, stale_variables};
 use crate::signals::Signals;
@@ -47,13 +48,17 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         exit::FAILED
     })?;
     ready.announce();
-    let mut demand = args.on_demand.then(Demand::new);
+    let report = lost::reporter(args.replaceable || args.replace);
+    if args.replace && !predecessor_ends(&mut parts.1, &signals) {
+        return Ok(end_idle(parts.0, parts.1, report, None));
+    }
+    let mut demand = args.on_demand.then(|| Demand::new(args.replaceable || args.replace));
     loop {
         let (listener, ownership) = parts;
         if let Some(demand) = &mut demand {
             match demand.wait(&listener, &ownership, &signals) {
                 Ok(Woken::ByClient) => {}
-                Ok(Woken::ToEnd(status)) => return Ok(end_idle(listener, ownership, status)),
+                Ok(Woken::ToEnd(status)) => return Ok(end_idle(listener, ownership, report, status)),
                 Err(error) => return Err(failed(format_args!("cannot wait for a client: {}", reason(&error)))),
             }
         }
@@ -62,7 +67,9 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         if let Some(detached) = &detached {
             detached.tell(READY);
         }
-        let mut supervised = Supervised { child, listener, ownership, path_status: None };
+        let replaceable = args.replaceable || args.replace;
+        let mut supervised =
+            Supervised { child, listener, ownership, replaceable, retired: false, report, path_status: None };
         let ended = supervised
             .wait(&signals)
             .map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
@@ -116,12 +123,34 @@ fn cannot_run(program: &[std::ffi::OsString], error: &io::Error) -> u8 {
     exit::of_start(error)
 }
 
+/// With a life lock, PROG starts when that of the server that was replaced has ended. False if we are told to end first.
+fn predecessor_ends(ownership: &mut Ownership, signals: &Signals) -> bool {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    let mut told = false;
+    loop {
+        match ownership.wait_for_predecessor(INTERVAL) {
+            Ok(()) => return true,
+            Err(error) if [ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) => {}
+            Err(error) => {
+                if !told {
+                    say(format_args!("{error}; trying again"));
+                }
+                told = true;
+                std::thread::sleep(INTERVAL);
+            }
+        }
+        if signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal)) {
+            return false;
+        }
+    }
+}
+
 /// Told to end, or without a path, while no PROG runs.
-fn end_idle(listener: UnixListener, ownership: Ownership, status: Option<u8>) -> u8 {
+fn end_idle(listener: UnixListener, ownership: Ownership, report: lost::Report, status: Option<u8>) -> u8 {
     let path = ownership.local_path().to_owned();
     match ownership.drain(listener) {
         Ok(drain) => {
-            let path_status = status.unwrap_or_else(|| lost::report(&path, drain.status(), ""));
+            let path_status = status.unwrap_or_else(|| report(&path, drain.status(), ""));
             say_left(drain.map_while(Result::ok).count());
             path_status
         }
@@ -188,6 +217,10 @@ struct Supervised {
     /// Kept, so that whoever is left in the queue at the end can be counted.
     listener: UnixListener,
     ownership: Ownership,
+    replaceable: bool,
+    /// It has been told to end because it was replaced.
+    retired: bool,
+    report: lost::Report,
     /// What came of the path, once it has been removed.
     path_status: Option<u8>,
 }
@@ -197,6 +230,7 @@ impl Supervised {
     fn wait(&mut self, signals: &Signals) -> io::Result<ExitStatus> {
         let mut look = lost::Look::new();
         let mut told = false;
+        let mut leaving = None;
         loop {
             for signal in signals.take() {
                 if signal != Signal::CHILD {
@@ -210,10 +244,22 @@ impl Supervised {
             if watching && look.is_due() && self.ownership.was_stolen() {
                 told = true;
                 let (path, status) = (self.ownership.local_path(), self.ownership.status());
-                lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
+                if self.replaceable {
+                    leaving = Some(Leaving::new());
+                } else {
+                    lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
+                }
+            }
+            if leaving.as_ref().is_some_and(|leaving| leaving.is_over(&self.listener)) {
+                // Its successor has the path, and PROG has accepted all that came before: now it is to end.
+                leaving = None;
+                Leaving::wake_blocked_clients(&self.listener);
+                self.retired = true;
+                let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
             }
             let watching = watching && !told;
-            let left = watching.then(|| look.due().saturating_duration_since(Instant::now()));
+            let due = if leaving.is_some() { Some(Leaving::next_look()) } else { watching.then(|| look.due()) };
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
             match poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -229,7 +275,7 @@ impl Supervised {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.
             // The socket itself is left alone, since PROG may go on accepting from it, and so is a life lock.
             let status = self.ownership.unpublish();
-            self.path_status = Some(lost::report(self.ownership.local_path(), status.as_ref().copied(), ""));
+            self.path_status = Some((self.report)(self.ownership.local_path(), status.as_ref().copied(), ""));
         }
         // Not reaped yet, so the pid is still PROG's.
         let _ = kill_process(Pid::from_child(&self.child), signal);
@@ -249,11 +295,19 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
+                let mut replaced = false;
                 let drained = match self.ownership.drain(self.listener) {
-                    Ok(drain) => (lost::report(&path, drain.status(), ""), drain.map_while(Result::ok).count()),
+                    Ok(drain) => {
+                        replaced = lost::is_replaced(self.replaceable, drain.status());
+                        ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count())
+                    }
                     Err(error) => (failed(format_args!("{error}")), 0),
                 };
-                socket::announce_end();
+                if replaced {
+                    socket::announce_successor(&path)
+                } else {
+                    socket::announce_end()
+                }
                 drained
             }
         };
@@ -261,6 +315,7 @@ impl Supervised {
         match (ended.code(), ended.signal()) {
             (Some(0), _) => path_status,
             (Some(code), _) => u8::try_from(code).unwrap_or(exit::FAILED),
+            (None, Some(signal)) if self.retired && signal == Signal::TERM.as_raw() => path_status,
             (None, Some(signal)) => exit::of_signal(signal),
             (None, None) => exit::FAILED,
         }

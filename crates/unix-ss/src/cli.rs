@@ -6,6 +6,7 @@ mod race;
 mod serve;
 mod status;
 mod values;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -14,6 +15,7 @@ pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, Scope, Serve};
 pub(crate) use status::Status;
+pub(crate) use watch::Watch;
 
 const EXIT_STATUSES: &str = "\
 Exit statuses:
@@ -33,6 +35,7 @@ Examples:
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
+  unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss race                                          why not just unlink and bind?
 ";
 
@@ -65,6 +68,9 @@ pub(crate) enum Command {
     /// Start PROG behind PATH, unless something lives there
     #[command(long_about = ensure::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", ensure::EXAMPLES))]
     Ensure(Ensure),
+    /// Print each change of owner or state at PATH as it happens
+    #[command(long_about = watch::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", watch::EXAMPLES))]
+    Watch(Watch),
     /// Show which ways to start a server lose servers, files or clients
     #[command(long_about = race::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", race::EXAMPLES))]
     Race(Race),

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use unix_stream_server::{Ownership, QueuedClient, queued_clients};
+use unix_stream_server::{Ownership, QueuedClient, UntilReplaced, queued_clients};
 
+use crate::leaving::has_clients;
 use crate::program::hung_up;
 use crate::signals::Signals;
 use crate::{lost, replay};
@@ -36,6 +37,8 @@ pub(crate) enum Woken {
 pub(crate) struct Demand {
     /// For whom PROG was started last.
     client: Option<QueuedClient>,
+    /// A successor may take the path over.
+    replaceable: bool,
 }
 
 /// What the queue says.
@@ -47,8 +50,8 @@ enum Look {
 }
 
 impl Demand {
-    pub(crate) fn new() -> Self {
-        Demand { client: None }
+    pub(crate) fn new(replaceable: bool) -> Self {
+        Demand { client: None, replaceable }
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
@@ -60,6 +63,7 @@ impl Demand {
     ) -> io::Result<Woken> {
         let mut path = lost::Look::new();
         let mut silent: Option<(QueuedClient, Instant)> = None;
+        let mut replaced = false;
         loop {
             match look(listener, ownership)? {
                 Look::Demand(client) => {
@@ -82,7 +86,14 @@ impl Demand {
                 return Ok(Woken::ToEnd(None));
             }
             if path.is_due() && ownership.was_stolen() {
-                let status = lost::report(ownership.local_path(), Ok(ownership.status()), "; ending");
+                if self.replaceable && !replaced {
+                    // Somebody may have found our socket just before, and is served before we end.
+                    replaced = true;
+                    std::thread::sleep(UntilReplaced::GRACE);
+                    continue;
+                }
+                let report = lost::reporter(self.replaceable);
+                let status = report(ownership.local_path(), Ok(ownership.status()), "; ending");
                 return Ok(Woken::ToEnd(Some(status)));
             }
             let due = silent.map_or(path.due(), |(_, since)| path.due().min(since + STAY));
@@ -111,7 +122,7 @@ fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
     loop {
         let queue = match queued_clients(listener) {
             Ok(queue) => queue,
-            Err(_) => return Ok(if is_readable(listener)? { Look::Demand(None) } else { Look::Nobody }),
+            Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
         };
         let mut staying = queue.iter().copied().filter(|client| !client.is_gone());
         let first = staying.next();
@@ -154,14 +165,5 @@ fn take_gone(listener: &UnixListener, ownership: &Ownership) -> io::Result<bool>
             }
             _ => Err(error),
         },
-    }
-}
-
-fn is_readable(listener: &UnixListener) -> io::Result<bool> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(&listener.as_fd(), PollFlags::IN)], Some(&now)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR | Errno::NOMEM | Errno::AGAIN) => Ok(false),
-        Err(errno) => Err(errno.into()),
     }
 }

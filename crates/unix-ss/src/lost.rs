@@ -34,14 +34,26 @@ impl Look {
     }
 }
 
-/// The same of a server that may be replaced: another one there is what was allowed.
-pub(crate) fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
-    if status.is_ok_and(|status| status == Status::Replaced) {
+/// How to report it of a server that may be replaced, or may not.
+pub(crate) fn reporter(replaceable: bool) -> Report {
+    if replaceable { report_replaceable } else { report }
+}
+
+/// Another server there is what was allowed.
+fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
+    if is_replaced(true, status) {
         say(format_args!("replaced at {}{and_now}", path.display()));
         return exit::DONE;
     }
     report(path, status, and_now)
 }
+
+/// Has a server that may be replaced been so?
+pub(crate) fn is_replaced(replaceable: bool, status: Result<Status, &Error>) -> bool {
+    replaceable && status.is_ok_and(|status| status == Status::Replaced)
+}
+
+pub(crate) type Report = fn(&Path, Result<Status, &Error>, &str) -> u8;
 
 /// What to say of a path that was closed, and the exit status that follows from it.
 pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {

@@ -12,6 +12,7 @@ mod ensure;
 mod errno;
 mod exit;
 mod fenced;
+mod leaving;
 mod lost;
 mod message;
 mod program;
@@ -24,6 +25,7 @@ mod status;
 mod transfer;
 mod users;
 mod wait_listen;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Ensure(args) => ensure::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),

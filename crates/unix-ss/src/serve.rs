@@ -210,10 +210,15 @@ impl Serving<'_> {
         let Queue::Open(server, _) = std::mem::replace(&mut self.queue, Queue::Empty(None)) else { return };
         self.predecessor = None;
         let path = server.local_path().to_owned();
+        let mut replaced = false;
         match server.drain() {
             Ok(drain) => {
-                let report = if self.replaceable { lost::report_replaceable } else { lost::report };
-                self.status = report(&path, drain.status(), "; serving the clients that are here, then ending");
+                replaced = lost::is_replaced(self.replaceable, drain.status());
+                self.status = lost::reporter(self.replaceable)(
+                    &path,
+                    drain.status(),
+                    "; serving the clients that are here, then ending",
+                );
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => {
@@ -222,7 +227,7 @@ impl Serving<'_> {
             }
         }
         // Last, since a manager that is stuck may keep us waiting.
-        socket::announce_end();
+        if replaced { socket::announce_successor(&path) } else { socket::announce_end() }
     }
 
     fn may_admit(&self) -> bool {

@@ -3,22 +3,28 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use unix_stream_server::{Builder, LockScope, ServerSocket, notify};
+use unix_stream_server::{Builder, LockScope, PathState, PeerCredentials, ServerSocket, inspect, notify};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{reason, say};
 use crate::{exit, fenced, users};
 
 /// Who waits to hear that we listen: `--ready-fd`. Without a word, an end of file tells that it came to nothing.
-pub(crate) struct Ready(Option<OwnedFd>);
+pub(crate) struct Ready {
+    fd: Option<OwnedFd>,
+    /// We may have taken over from the process that the service manager knows.
+    replaces: bool,
+}
 
 impl Ready {
     /// To be called first of all: see [`fenced::inherited`].
     pub(crate) fn take(args: &Serve) -> Result<Self, u8> {
-        let Some(number) = args.ready_fd else { return Ok(Ready(None)) };
+        let replaces = args.replace;
+        let Some(number) = args.ready_fd else { return Ok(Ready { fd: None, replaces }) };
         match fenced::inherited(number) {
-            Ok(fd) => Ok(Ready(Some(fd))),
+            Ok(fd) => Ok(Ready { fd: Some(fd), replaces }),
             Err(error) => {
                 say(format_args!(
                     "cannot use descriptor {number} for --ready-fd: {}; open it, as in `{number}>ready`",
@@ -31,8 +37,9 @@ impl Ready {
 
     /// A newline, and the end of the file; and the service manager is told.
     pub(crate) fn announce(self) {
-        told(notify::ready());
-        let Some(fd) = self.0 else { return };
+        let states = [notify::State::Ready, notify::State::MainPid(std::process::id())];
+        told(notify::send(if self.replaces { &states } else { &states[..1] }));
+        let Some(fd) = self.fd else { return };
         if let Err(error) = File::from(fd).write_all(b"\n") {
             // The clients matter more than the one who was to be told.
             say(format_args!("cannot write to the descriptor of --ready-fd: {}; serving all the same", reason(&error)));
@@ -43,6 +50,20 @@ impl Ready {
 /// Tells the service manager, if there is one, that the end has begun.
 pub(crate) fn announce_end() {
     told(notify::stopping());
+}
+
+/// The same of a server that has been replaced: the service goes on with another process, which is named where the kernel
+/// tells which.
+pub(crate) fn announce_successor(path: &Path) {
+    // Only if there is a manager: the question may reach the successor as a client that leaves at once.
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let successor = match inspect(path).map(|inspection| inspection.state) {
+        Ok(PathState::Live { peer: Some(PeerCredentials { pid: Some(pid), .. }) }) => pid,
+        _ => return,
+    };
+    told(notify::main_pid(successor));
 }
 
 /// The clients matter more than the one who was to be told.

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &cli::Status) -> u8 {
 
 /// The line of `--json`: keys are only ever added, and null is what is not known.
 #[derive(Serialize)]
-struct Report {
+pub(crate) struct Report {
     path: String,
     /// Only of a path that is not UTF-8, which `path` cannot show.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,26 @@ struct Lock {
 
 impl Report {
     fn new(path: &Path, inspected: Result<Inspection, Error>) -> Self {
-        let mut report = Report {
+        match inspected {
+            Ok(inspection) => Report::of(path, &inspection),
+            // A path that can name no socket.
+            Err(error) => Report {
+                errno: Some(errno::name(error.raw_os_error())),
+                error: Some(error.reason().to_owned()),
+                ..Report::empty(path)
+            },
+        }
+    }
+
+    /// Of what was found there.
+    pub(crate) fn of(path: &Path, inspection: &Inspection) -> Self {
+        let mut report = Report::empty(path);
+        report.fill(inspection);
+        report
+    }
+
+    fn empty(path: &Path) -> Self {
+        Report {
             path: path.to_string_lossy().into_owned(),
             path_hex: path.to_str().is_none().then(|| hex(path)),
             state: "cannot_tell",
@@ -79,16 +98,7 @@ impl Report {
             inode: None,
             lock: None,
             target: None,
-        };
-        match inspected {
-            Ok(inspection) => report.fill(&inspection),
-            // A path that can name no socket.
-            Err(error) => {
-                report.errno = Some(errno::name(error.raw_os_error()));
-                report.error = Some(error.reason().to_owned());
-            }
         }
-        report
     }
 
     fn fill(&mut self, inspection: &Inspection) {

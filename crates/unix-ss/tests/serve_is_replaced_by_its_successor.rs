@@ -40,9 +40,36 @@ fn a_server_that_has_not_allowed_it_is_in_use() {
 
 #[test]
 fn no_client_is_lost_while_one_server_after_the_other_is_replaced() {
+    assert_no_client_is_lost(&[], &["cat"]);
+}
+
+/// It accepts for as long as it is not told to end, and then serves nobody who is still queued.
+const ECHO: &str = r#"
+import os, select, signal, socket, sys
+told, tell = os.pipe()
+signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"x"))
+listener = socket.socket(fileno=3)
+while True:
+    ready, _, _ = select.select([listener, told], [], [])
+    if told in ready: sys.exit(0)
+    client, _ = listener.accept()
+    while data := client.recv(9999): client.sendall(data)
+    client.close()
+"#;
+
+#[test]
+#[ignore = "needs python3"]
+fn nor_is_one_where_the_program_has_the_socket() {
+    assert_no_client_is_lost(&["--activate"], &["python3", "-c", ECHO]);
+    assert_no_client_is_lost(&["--activate", "--lock-scope", "lifetime"], &["python3", "-c", ECHO]);
+    assert_no_client_is_lost(&["--activate", "--on-demand"], &["python3", "-c", ECHO]);
+}
+
+fn assert_no_client_is_lost(options: &[&str], program: &[&str]) {
     let place = Place::new();
     let path = place.path("s");
-    let mut current = place.serve(&["--replace"], "s", &["cat"]);
+    let options = [&["--replace"], options].concat();
+    let mut current = place.serve(&options, "s", program);
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -58,9 +85,10 @@ fn no_client_is_lost_while_one_server_after_the_other_is_replaced() {
         for _ in 0..10 {
             let before = answered.load(Ordering::Relaxed);
             eventually("clients are served", || answered.load(Ordering::Relaxed) > before + 4);
-            let next = place.serve(&["--replace"], "s", &["cat"]);
+            let next = place.serve(&options, "s", program);
             let mut old = std::mem::replace(&mut current, next);
             assert_eq!(old.wait(), 0, "{}", old.errors());
+            assert!(!old.errors().contains("queued"), "{}", old.errors());
         }
         over.store(true, Ordering::Relaxed);
     });

@@ -128,3 +128,25 @@ fn a_program_with_the_library_adopts_what_serve_activate_hands_it() {
     assert_eq!(server.wait(), 0, "{}", server.errors());
     assert!(!place.path("s").exists());
 }
+
+#[test]
+fn a_server_that_is_replaced_names_its_successor_and_does_not_say_that_the_service_ends() {
+    for mode in [&[][..], &["--activate"]] {
+        let place = Place::new();
+        let manager = manager(&SocketAddr::from_pathname(place.path("notify")).expect("short"));
+        let environment = [("NOTIFY_SOCKET", &*place.name("notify"))];
+        let options = [&["--replace"], mode].concat();
+        let program = ["sh", "-c", "exec sleep 600"];
+        let mut old = place.serve_with(&options, "s", &program, &environment);
+        assert_eq!(heard(&manager), format!("READY=1\nMAINPID={}", old.pid()));
+        let mut new = place.serve_with(&options, "s", &program, &environment);
+        let word = format!("MAINPID={}", new.pid());
+        // The successor speaks for itself, and the predecessor when it ends; in which order, only the scheduler knows.
+        let said = [heard(&manager), heard(&manager)];
+        assert!(said.contains(&word) && said.contains(&format!("READY=1\n{word}")), "{said:?} {}", old.errors());
+        assert_eq!(old.wait(), 0, "{}", old.errors());
+        new.signal(Signal::TERM);
+        assert_eq!(heard(&manager), "STOPPING=1");
+        new.wait();
+    }
+}

@@ -103,7 +103,7 @@ fn seen(status: Option<Status>) -> Status {
     status.unwrap_or(Status::Unknown { errno: Errno::DESTADDRREQ.raw_os_error() })
 }
 
-fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
     uninterrupted(|| match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
         Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
         result => result,

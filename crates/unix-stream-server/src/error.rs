@@ -44,7 +44,8 @@ pub enum ErrorKind {
     PathTooLong,
     /// The path is empty, has a NUL, ends in a slash, `.` or `..`; or an option is out of range (`EINVAL`).
     Invalid,
-    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed (`ESTALE`).
+    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed; or it leads to
+    /// another server's dead socket, where a server wanted its own back (`ESTALE`).
     Moved,
     /// Called in a forked child, which does not own its parent's socket (`EPERM`).
     Forked,

@@ -31,6 +31,8 @@
 //! | choose mode, owner, backlog, timeouts | [`ServerSocket::builder`] |
 //! | know that the path is mine before I touch my state | [`Builder::claim`], then [`Claim::listen`] |
 //! | know whether my path still leads to me | [`ServerSocket::status`], [`ServerSocket::was_stolen`] |
+//! | be told at once when it does not any more | [`ServerSocket::watch`] |
+//! | put a new socket where a cleaner has deleted mine | [`ServerSocket::heal`] |
 //! | end and lose no client | [`ServerSocket::drain`] |
 //! | end at once | [`ServerSocket::close`] |
 //! | replace a running server by its next version, losing nobody | [`Builder::replaceable`], [`Builder::take_over`], [`ServerSocket::until_replaced`] |
@@ -41,6 +43,7 @@
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | be a client, and start the server if nobody serves | [`connect_or_start`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
+//! | be told when that changes | [`PathWatch`] |
 //! | know who my client is | [`peer_credentials`] |
 //!
 //! # Features
@@ -93,6 +96,7 @@ mod claim;
 mod connect;
 mod drain;
 mod error;
+mod heal;
 pub mod notify;
 mod ownership;
 mod peer;
@@ -109,6 +113,7 @@ mod start_lock;
 mod state;
 mod sys;
 mod until_replaced;
+mod watch;
 
 #[cfg(feature = "axum0_8")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum0_8")))]
@@ -127,6 +132,7 @@ pub use claim::Claim;
 pub use connect::{connect, connect_timeout};
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
+pub use heal::OldQueue;
 pub use ownership::Ownership;
 pub use peer::peer_credentials;
 pub use probe::{Inspection, LockState, inspect, probe};
@@ -137,6 +143,7 @@ pub use start::{StartCommand, connect_or_start};
 pub use start_lock::StartLock;
 pub use state::{FileKind, PathState, PeerCredentials, Status};
 pub use until_replaced::UntilReplaced;
+pub use watch::{PathEvent, PathReport, PathWatch, Watch};
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -8,12 +8,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::heal::{HEAL, succeed};
 use crate::place::Place;
 use crate::process::Process;
-use crate::protocol::{Lock, Options, Protocol, Retired};
+use crate::protocol::{Healed, Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
-use crate::{Drain, LockScope, Status};
+use crate::watch::WATCH;
+use crate::{Drain, LockScope, Status, Watch};
 
 pub(crate) const CLOSE: &str = "close the server socket at";
 const SUCCEED: &str = "wait for the predecessor at";
@@ -61,6 +63,15 @@ impl Ownership {
     #[must_use]
     pub fn was_stolen(&self) -> bool {
         self.status().is_stolen()
+    }
+
+    /// Being told at once when the path is lost, or back: see [`Watch`].
+    ///
+    /// # Errors
+    ///
+    /// [`System`](ErrorKind::System): no descriptors for it (`EMFILE`; it takes five).
+    pub fn watch(&self) -> Result<Watch> {
+        Watch::new(&self.place, self.id, self.new_pin(WATCH)?)
     }
 
     /// The path, absolute where the working directory was known.
@@ -138,6 +149,35 @@ impl Ownership {
         Ok(Drain::new(listener, self, status))
     }
 
+    /// Puts a new socket at the path if that has been deleted, as [`ServerSocket::heal`](crate::ServerSocket::heal) does,
+    /// and owns it from then on: `None` if the path still leads to `listener`, the one that came with this ownership.
+    ///
+    /// What is given is the new listener, for the runtime to accept from. The old one lets nobody in any more: accept from
+    /// it until that fails (`EINVAL`, or `EAGAIN` if it does not block), and close it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ServerSocket::heal`](crate::ServerSocket::heal); and [`Invalid`](ErrorKind::Invalid) after
+    /// [`unpublish`](Self::unpublish).
+    pub fn heal(&mut self, listener: impl AsFd) -> Result<Option<UnixListener>> {
+        self.process.check(HEAL, &self.place.shown)?;
+        if !self.armed {
+            let why = "the path was given up; create a new server";
+            return Err(Error::new(ErrorKind::Invalid, HEAL, &self.place.shown, Errno::INVAL, why));
+        }
+        // The protocol wants to have descriptors, not to borrow them.
+        let old = rustix::io::fcntl_dupfd_cloexec(&listener, 3)
+            .map_err(|errno| Error::system(HEAL, &self.place.shown, "fcntl", errno))?;
+        let mut life = self.life.take();
+        let protocol = Protocol { sys: &Linux, place: &self.place, options: &self.options, operation: HEAL };
+        let healed = protocol.heal(&old, self.id, &mut life);
+        self.life = life;
+        let Some(Healed { socket, id, pin, is_shut }) = healed? else { return Ok(None) };
+        self.id = id;
+        self.pin = Some(pin);
+        Ok(Some(succeed(socket, &old, is_shut)))
+    }
+
     /// Makes this process the one that removes the path, after a fork whose parent ends and leaves the server to the
     /// child (as daemons do). To be called in the child, and only if the parent will not close or drop its copy.
     pub fn move_to_this_process(&mut self) {
@@ -175,16 +215,24 @@ impl Ownership {
 
     /// Pins the inode, so that the listener may leave.
     pub(crate) fn pin(&mut self) -> Result<()> {
-        const PIN: &str = "part the listener from the path";
-        let pin = Linux
-            .pin(&self.place.dir, &self.place.name)
-            .map_err(|errno| Error::system(PIN, &self.place.shown, "open", errno))?;
+        if self.pin.is_none() {
+            self.pin = Some(self.new_pin("part the listener from the path")?);
+        }
+        Ok(())
+    }
+
+    /// One more pin of the inode, by the name as long as that is ours.
+    fn new_pin(&self, operation: &'static str) -> Result<OwnedFd> {
+        let failed = |call| move |errno| Error::system(operation, &self.place.shown, call, errno);
+        if let Some(pin) = &self.pin {
+            return rustix::io::fcntl_dupfd_cloexec(pin, 3).map_err(failed("fcntl"));
+        }
+        let pin = Linux.pin(&self.place.dir, &self.place.name).map_err(failed("open"))?;
         if Linux.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
             let why = "the path no longer leads to this socket";
-            return Err(Error::new(ErrorKind::Moved, PIN, &self.place.shown, Errno::STALE, why));
+            return Err(Error::new(ErrorKind::Moved, operation, &self.place.shown, Errno::STALE, why));
         }
-        self.pin = Some(pin);
-        Ok(())
+        Ok(pin)
     }
 
     fn check_process(&self) -> Result<()> {

@@ -90,26 +90,42 @@ pub enum LockState {
 ///
 /// As for [`probe()`].
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
-    let path = path.as_ref();
+    inspect_pinned(path.as_ref()).map(|inspected| inspected.0)
+}
+
+/// The file that was inspected.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) id: FileId,
+    /// Keeps the number from reuse.
+    pub(crate) pin: OwnedFd,
+    /// The kernel's list has a listener for it: nobody was asked.
+    pub(crate) listed: bool,
+}
+
+/// The same, with the file itself where there is one.
+pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)> {
     check(path, PROBE)?;
-    let (state, stat) = match pin_following(path) {
+    let (state, stat, pinned) = match pin_following(path) {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
             let listed = stat.and_then(|stat| listed_state(stat.id));
-            (listed.unwrap_or_else(|| judge_pin(&Linux, &pin, Proof::None)), stat)
+            let state = listed.unwrap_or_else(|| judge_pin(&Linux, &pin, Proof::None));
+            (state, stat, stat.map(|stat| Pinned { id: stat.id, pin, listed: listed.is_some() }))
         }
-        Err(state) => (state, None),
+        Err(state) => (state, None, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
     let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
-    Ok(Inspection {
+    let inspection = Inspection {
         state,
         mode: stat.map(|stat| stat.mode),
         inode: stat.map(|stat| stat.id.ino),
         // Of the socket that a client would get to.
         lock: lock_state(target.as_deref().unwrap_or(path)),
         target,
-    })
+    };
+    Ok((inspection, pinned))
 }
 
 /// The state by the kernel's own list. Its silence says nothing.

@@ -5,6 +5,7 @@
 //! code that runs on the simulated kernel under every schedule and every crash (`crate::sim`).
 
 mod close;
+mod heal;
 mod judge;
 mod lock;
 mod start;
@@ -21,6 +22,7 @@ use crate::sys::{FileId, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status};
 
 pub(crate) use close::Retired;
+pub(crate) use heal::Healed;
 use judge::Verdict;
 pub(crate) use judge::{Proof, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
@@ -368,12 +370,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Does the name lead to the file `id`, which the caller keeps alive? One stat.
     pub(crate) fn status(&self, id: FileId) -> Status {
-        match self.sys.stat_at(&self.place.dir, &self.place.name) {
-            Ok(now) if now.id == id => Status::Ours,
-            Ok(_) => Status::Replaced,
-            Err(Errno::NOENT) => Status::Gone,
-            Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
-        }
+        status_of(self.sys, &self.place.dir, &self.place.name, id)
     }
 
     /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
@@ -392,5 +389,15 @@ impl<S: Sys> Protocol<'_, S> {
 
     fn failed(&self, call: &str, errno: Errno) -> Error {
         Error::system(self.operation, &self.place.shown, call, errno)
+    }
+}
+
+/// Does a name in a directory lead to the file `id`, which the caller keeps alive?
+pub(crate) fn status_of<S: Sys>(sys: &S, dir: &S::Fd, name: &CStr, id: FileId) -> Status {
+    match sys.stat_at(dir, name) {
+        Ok(now) if now.id == id => Status::Ours,
+        Ok(_) => Status::Replaced,
+        Err(Errno::NOENT) => Status::Gone,
+        Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
     }
 }

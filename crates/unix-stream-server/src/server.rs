@@ -8,10 +8,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::heal::OldQueue;
 use crate::ownership::Ownership;
 use crate::place::Place;
 use crate::protocol::{Options, Published};
-use crate::{Builder, Drain, Status, UntilReplaced};
+use crate::{Builder, Drain, Status, UntilReplaced, Watch};
 
 /// A listening Unix stream socket that owns its path.
 ///
@@ -113,6 +114,17 @@ impl ServerSocket {
     /// Those of getsockname(2): none in practice.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Being told at once when the path is lost, or back: see [`Watch`].
+    ///
+    /// # Errors
+    ///
+    /// [`System`](crate::ErrorKind::System): no descriptors for it (`EMFILE`; it takes five); `ENOENT` if the path has been
+    /// lost already, or [`Moved`](crate::ErrorKind::Moved), `ESTALE`, if it leads to something else: [`status`](Self::status)
+    /// tells which, and the socket's file cannot be found any more to be watched.
+    pub fn watch(&self) -> Result<Watch> {
+        self.ownership.watch()
     }
 
     /// The path, absolute where the working directory was known.
@@ -217,6 +229,54 @@ impl ServerSocket {
     /// ```
     pub fn until_replaced(self) -> UntilReplaced {
         UntilReplaced::new(self)
+    }
+
+    /// Puts a new socket at the path if that has been deleted (by a cleaner of old files, by somebody with `rm`), with the
+    /// same options, and owns it from then on. `None` if the path still leads to this server: nothing was done. Else the
+    /// clients still queued at the old socket, to be served.
+    ///
+    /// Nothing is replaced: whatever stands at the path by now, be it a dead socket, is left alone, and is an error. A life
+    /// lock whose file was deleted as well is made anew. The descriptor is another one: give it to event loops again, and
+    /// make a new [`Watch`]. It blocks or not as before; what else was set on the old one by setsockopt(2), set again.
+    ///
+    /// # Errors
+    ///
+    /// Everything is as before, and the old socket goes on.
+    ///
+    /// | [`ErrorKind`](crate::ErrorKind) | errno | when |
+    /// |---|---|---|
+    /// | `InUse` | `EADDRINUSE` | a server lives at the path, or another has the life lock |
+    /// | `Moved` | `ESTALE` | another server's dead socket is there; or the path led elsewhere in the middle of it |
+    /// | `NotASocket` | `ENOTSOCK` | something else is there |
+    /// | `CannotTell` | that of the look | it could not be looked at |
+    /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time |
+    /// | `Forked` | `EPERM` | in a forked child |
+    /// | `System` | its own | the directory is gone or not writable; no descriptors left |
+    ///
+    /// # Race condition
+    ///
+    /// A new server may start just then. Both look and bind under the path's lock, so that one of them gets it, and the
+    /// other finds it in use.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+    /// use unix_stream_server::{ServerSocket, Status, connect};
+    ///
+    /// let mut server = ServerSocket::create(&path)?;
+    /// let _queued = connect(&path)?;
+    /// std::fs::remove_file(&path)?;
+    /// assert_eq!(server.status(), Status::Gone);
+    /// for client in server.heal()?.into_iter().flatten() {
+    ///     drop(client?); // serve it
+    /// }
+    /// assert_eq!(server.status(), Status::Ours);
+    /// connect(&path)?;
+    /// # server.close()?; Ok(()) }
+    /// ```
+    pub fn heal(&mut self) -> Result<Option<OldQueue>> {
+        let Some(listener) = self.ownership.heal(&self.listener)? else { return Ok(None) };
+        Ok(Some(OldQueue::new(std::mem::replace(&mut self.listener, listener))))
     }
 
     /// The listener for a runtime that wants to have it, and the ownership of its path.

@@ -12,6 +12,7 @@ mod calls;
 mod errnos;
 mod explorer;
 mod faults;
+mod heals;
 mod inode;
 mod kernel;
 mod others;

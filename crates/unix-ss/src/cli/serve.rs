@@ -22,7 +22,7 @@ the PROGs are waited for. The second sends SIGTERM to the PROGs.
 
 With --replace it takes PATH over from a live server that was started with --replaceable or --replace, in one step: PATH \
 is never absent, and each client is served by one of the two. The old server serves those who have come to it, and \
-ends with status 0.
+ends with status 0. Its PROG under --activate gets SIGTERM once it has accepted all of them.
 
 With --activate, PROG is started once and accepts the clients itself, from descriptor 3: the socket-activation \
 convention of systemd (LISTEN_FDS=1, LISTEN_PID, LISTEN_FDNAMES). Its standard input is /dev/null. Signals are \

@@ -91,7 +91,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// No client gets in any more, and those blocked in connect() on a full backlog wake: they look the path up
     /// again, while SHUT_RD alone leaves them asleep for ever if a copy of the socket is open elsewhere.
-    fn shut(&self, socket: &S::Fd) -> bool {
+    pub(super) fn shut(&self, socket: &S::Fd) -> bool {
         let is_shut = self.sys.shut(socket).is_ok(); // no Linux refuses it, but a security module may
         let _ = self.sys.listen(socket, 0);
         let _ = self.sys.listen(socket, i32::MAX);

@@ -236,6 +236,23 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
+    /// The life lock that we hold keeps others out by its name. Where that has been deleted, another is made.
+    pub(super) fn renew_life(&self, life: &mut Option<Lock<S::Fd>>) -> Result<()> {
+        let Some(held) = life else { return Ok(()) };
+        match self.sys.stat_at(&self.place.dir, &self.place.life) {
+            Ok(now) if now.id == held.id => return Ok(()),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(self.failed("fstatat the lock file", errno)),
+        }
+        match self.try_lock(Which::Life)? {
+            Attempt::Held(lock) => {
+                *life = Some(lock); // the file of the other has no name, so that closing it is all
+                Ok(())
+            }
+            Attempt::Busy(holder) => Err(self.not_had(Busy { which: Which::Life, holder })),
+        }
+    }
+
     fn lock_name(&self, which: Which) -> &CStr {
         match which {
             Which::Short => &self.place.lock,

@@ -44,8 +44,8 @@ enum Known {
     Milestone(Note, String),
     /// All that it remembers when it begins an attempt at the lock.
     Attempt(Attempt),
-    /// Descriptors, how each was opened, and its file.
-    Holds(Vec<(Call, FdNumber, Option<u64>)>),
+    /// What it does next; its descriptors, how each was opened, and its file.
+    Holds(Call, Vec<(Call, FdNumber, Option<u64>)>),
     /// It does nothing more.
     Over {
         alive: bool,
@@ -195,10 +195,12 @@ fn play(role: Role, log: &Log) -> Played {
 fn forget(known: &mut Vec<Known>, base: usize, played: &Played, log: &Log) {
     let what = match played.next {
         Next::Call(call @ (Call::CreateLock(_) | Call::CreateGitLock)) => Known::Attempt(attempt(call, played, log)),
-        Next::Call(Call::Socket) => Known::Holds(holds(log)),
+        Next::Call(call @ Call::Socket) => Known::Holds(call, holds(log)),
         // The first look at the name under a lock that was wanted to remove it, or for a claim.
-        Next::Call(Call::StatAt(Name::Socket) | Call::Pin(Name::Socket)) if just_locked(&log[played.wait..], log) => {
-            Known::Holds(holds(log))
+        Next::Call(call @ (Call::StatAt(Name::Socket) | Call::Pin(Name::Socket)))
+            if just_locked(&log[played.wait..], log) =>
+        {
+            Known::Holds(call, holds(log))
         }
         Next::Ended | Next::Stays => {
             *known = vec![Known::Over { alive: played.next == Next::Stays }];

@@ -76,6 +76,8 @@ pub(super) enum Call {
     Usurp(FdNumber),
     /// Not a system call of its own: a file renamed over the path
     PutFile,
+    /// Not a system call of its own: a cleaner deletes this name of ours
+    Vanish(Name),
     Close(FdNumber),
     Pause,
     /// Not a system call: time passes that is long enough for all that is under way
@@ -100,6 +102,10 @@ pub(super) enum Note {
     Closing,
     /// clean() has returned: what was dead is gone
     Cleaned,
+    /// heal() has returned a new server: from here on the name must lead to that
+    Healed,
+    /// heal() has found another server's dead socket
+    Moved,
     InUse,
     Locked,
     NotASocket,
@@ -111,13 +117,15 @@ pub(super) enum Note {
 }
 
 impl Note {
-    pub(super) const ALL: [Note; 12] = [
+    pub(super) const ALL: [Note; 14] = [
         Note::Owns,
         Note::Claims,
         Note::Serves,
         Note::Replaced,
         Note::Closing,
         Note::Cleaned,
+        Note::Healed,
+        Note::Moved,
         Note::InUse,
         Note::Locked,
         Note::NotASocket,

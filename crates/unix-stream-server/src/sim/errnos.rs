@@ -156,6 +156,7 @@ pub(super) fn of(call: Call) -> Vec<Errno> {
         | Call::Inherit
         | Call::Usurp(_)
         | Call::PutFile
+        | Call::Vanish(_)
         | Call::FlockHolder(_)
         | Call::Pause
         | Call::Note(_)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::calls::{Name, Note};
 use super::inode::Origin;
-use super::kernel::{Ino, Kernel, Pid, REPLACEABLE, Welcome};
+use super::kernel::{Ino, Kernel, Pid, REPLACEABLE, Welcome, maker};
 use super::process::Class;
 use crate::FileKind;
 
@@ -115,8 +115,9 @@ impl Kernel {
         let owner = |socket: &Option<super::sockets::Socket>| {
             socket.is_some_and(|socket| socket.inode == Some(number) && !socket.shut)
         };
-        if let Some(robbed) = self.sockets.iter().position(owner).filter(|&robbed| robbed as Pid != party) {
-            self.fail(Fault::Theft { party, robbed: robbed as Pid });
+        let robbed = self.sockets.iter().position(owner).map(|socket| maker(socket as Pid));
+        if let Some(robbed) = robbed.filter(|&robbed| robbed != party) {
+            self.fail(Fault::Theft { party, robbed });
         }
     }
 
@@ -131,7 +132,7 @@ impl Kernel {
     /// Another file takes the name from this one, which can be given back: what a stranger has just put there is judged
     /// by where it is in the end.
     pub(super) fn judge_exchange(&mut self, party: Pid, number: Ino) {
-        let of_stranger = |pid: usize| self.processes[pid].class == Class::Stranger;
+        let of_stranger = |socket: usize| self.processes[usize::from(maker(socket as Pid))].class == Class::Stranger;
         let owner = self.sockets.iter().position(|socket| socket.is_some_and(|it| it.inode == Some(number)));
         if self.inode(number).mode & REPLACEABLE == 0 && !owner.is_some_and(of_stranger) {
             self.judge_theft(party, number);
@@ -158,7 +159,8 @@ impl Kernel {
     pub(super) fn judge_note(&mut self, party: Pid, note: Note) {
         let strangers = self.processes.iter().any(|process| process.class == Class::Stranger);
         let replaced = self.is_replaced(party);
-        if note == Note::Owns && !strangers && !self.is_shut(party) && !self.is_live_at_name(party) && !replaced {
+        let owns = matches!(note, Note::Owns | Note::Healed) && !strangers;
+        if owns && !self.is_shut(party) && !self.is_live_at_name(party) && !replaced {
             self.fail(Fault::NotAtName { party });
         }
         if note == Note::Owns && self.welcome == Welcome::NotYet {
@@ -167,11 +169,11 @@ impl Kernel {
     }
 
     fn is_replaced(&self, party: Pid) -> bool {
-        self.sockets[usize::from(party)].is_some_and(|socket| socket.replaced)
+        self.sockets_of(party).any(|socket| socket.replaced)
     }
 
-    /// Somebody to whom the server gave a copy has shut its socket.
+    /// Somebody to whom the server gave a copy has shut its socket, the newer one if there are two.
     fn is_shut(&self, party: Pid) -> bool {
-        self.sockets[usize::from(party)].is_some_and(|socket| socket.shut)
+        self.sockets_of(party).last().is_some_and(|socket| socket.shut)
     }
 }

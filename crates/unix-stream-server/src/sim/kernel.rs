@@ -18,10 +18,17 @@ pub(super) const PROCESSES: usize = 6;
 /// Numbers come from two pools, one for sockets and one for the rest: only ids of one name are ever compared, so this
 /// is as hard on identity as one pool, and the order in which a lock and a socket are made leaves no trace.
 const POOL: usize = 8;
+/// Two for each process: one that heals has the old socket and the new one.
+pub(super) const SOCKETS: usize = 2 * PROCESSES;
 
 pub(super) type Ino = u8;
-/// Of a process, and of the socket that it made: no party has two at a time.
+/// Of a process, and of the first socket that it made; the second has [`PROCESSES`] more.
 pub(super) type Pid = u8;
+
+/// Who made a socket.
+pub(super) fn maker(socket: Pid) -> Pid {
+    socket % PROCESSES as Pid
+}
 
 /// Where the directory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +62,7 @@ pub(super) enum Welcome {
 pub(super) struct Kernel {
     names: [Option<Ino>; 4],
     inodes: [Option<Inode>; 2 * POOL],
-    pub(super) sockets: [Option<Socket>; PROCESSES],
+    pub(super) sockets: [Option<Socket>; SOCKETS],
     pub(super) processes: [Process; PROCESSES],
     pub(super) file_system: FileSystem,
     /// Connections are counted: clients are among the parties.
@@ -80,7 +87,7 @@ impl Kernel {
         Kernel {
             names: [None; 4],
             inodes: [None; 2 * POOL],
-            sockets: [None; PROCESSES],
+            sockets: [None; SOCKETS],
             processes: [Process { user: 1, ..Process::default() }; PROCESSES],
             file_system: FileSystem::Local,
             queues: false,
@@ -243,6 +250,12 @@ impl Kernel {
         }
     }
 
+    /// The file of a socket of the party's, or one of which it holds the flock.
+    fn is_of(&self, party: Pid, number: Ino) -> bool {
+        let held = self.inode(number).flock.is_some_and(|(holder, _)| holder == party);
+        held || self.sockets_of(party).any(|socket| socket.inode == Some(number))
+    }
+
     fn is_open(&self, number: Ino) -> bool {
         self.sockets.iter().flatten().any(|socket| socket.inode == Some(number))
             || self
@@ -385,6 +398,14 @@ impl Kernel {
                 }
                 let (kind, origin) = (FileKind::Regular, Origin::Foreign);
                 self.link(Name::Socket, Inode { kind, mode: 0o644, size: 0, links: 1, uid: 1, origin, flock: None });
+                Ok(Reply::Done)
+            }
+            Call::Vanish(name) => {
+                if let Some(number) = self.ino(name).filter(|&number| self.is_of(party, number)) {
+                    self.names[name as usize] = None;
+                    self.inode_mut(number).links -= 1;
+                    self.reap();
+                }
                 Ok(Reply::Done)
             }
             Call::Bind(fd, name) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::calls::{Call, Note};
 use super::process::Class;
 use super::rejected::Rejected;
-use super::{Fd, Sim, others};
+use super::{Fd, Sim, heals, others};
 use crate::error::{ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::protocol::{Options, Protocol, Published};
@@ -47,6 +47,10 @@ pub(super) enum Party {
     TakeOverLifetime,
     /// Takes over by a temporary name that another way of starting needs as well, and closes.
     TakeOverLongNameClose,
+    /// Creates, loses its path to a cleaner, puts a new socket there, and serves on.
+    Heal,
+    /// The same with the life lock, whose file is deleted too; then drains and ends.
+    HealLifetime,
     /// git's protocol: creates and serves on.
     Git,
     /// git's protocol: creates and frees.
@@ -67,7 +71,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 16] = [
+    pub(super) const OURS: [Party; 17] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -84,8 +88,10 @@ impl Party {
         Party::TakeOverDrain,
         Party::TakeOverLifetime,
         Party::TakeOverLongNameClose,
+        Party::Heal,
     ];
-    const OTHERS: [Party; 8] = [
+    const OTHERS: [Party; 9] = [
+        Party::HealLifetime,
         Party::Git,
         Party::GitFree,
         Party::Client,
@@ -142,11 +148,17 @@ impl Party {
                 | Party::TakeOver
                 | Party::TakeOverDrain
                 | Party::TakeOverLifetime
+                | Party::Heal
+                | Party::HealLifetime
+                | Party::Rejected(Rejected::HealsAndForgets)
         )
     }
 
     pub(super) fn has_life_lock(self) -> bool {
-        matches!(self, Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::TakeOverLifetime)
+        matches!(
+            self,
+            Party::ClaimDrainLifetime | Party::ClaimAbandonLifetime | Party::HealLifetime | Party::TakeOverLifetime
+        )
     }
 
     pub(super) fn play(self, sim: &Sim) {
@@ -206,6 +218,11 @@ impl Party {
             Party::Clean => {
                 let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
+            }
+            Party::Heal | Party::HealLifetime => {
+                if let Some(server) = create(sim, self) {
+                    heals::play(sim, self, server);
+                }
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),

@@ -41,10 +41,14 @@ pub(super) enum Rejected {
     LooksForASuccessor,
     /// Takes over from any live server.
     AsksNobody,
+    /// The path is gone, so a new socket is renamed to it, without the lock and over whoever came between.
+    HealsByRename,
+    /// A heal that closes the old socket with whoever is in its queue.
+    HealsAndForgets,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Rejected; 14] = [
+    pub(super) const ALL: [Rejected; 16] = [
         Rejected::AnyErrorIsDeath,
         Rejected::UnlinksFlockFile,
         Rejected::NoSecondLook,
@@ -59,6 +63,8 @@ impl Rejected {
         Rejected::EndsWithoutGrace,
         Rejected::LooksForASuccessor,
         Rejected::AsksNobody,
+        Rejected::HealsByRename,
+        Rejected::HealsAndForgets,
     ];
 
     pub(super) fn stays(self) -> bool {
@@ -84,6 +90,8 @@ impl Rejected {
             Rejected::DoesNotKnock | Rejected::AsksNobody => takes_over(sim),
             Rejected::EndsWithoutGrace => ends_when(sim, Status::is_stolen),
             Rejected::LooksForASuccessor => ends_when(sim, |status| status == Status::Replaced),
+            Rejected::HealsByRename => heals_by_rename(sim),
+            Rejected::HealsAndForgets => heals_and_forgets(sim),
         }
     }
 }
@@ -257,5 +265,31 @@ fn ends_when(sim: &Sim, is_lost: fn(Status) -> bool) {
     let Some(server) = create(sim, Party::Replaceable) else { return };
     if await_loss(sim, Party::Replaceable, &server, is_lost) {
         drain(sim, Party::Replaceable, server);
+    }
+}
+
+/// Our create, whose path is then deleted.
+fn cleaned(sim: &Sim) -> Option<Published<Fd>> {
+    let server = create(sim, Party::Create)?;
+    let _ = sim.call(Call::Vanish(Name::Socket));
+    Some(server)
+}
+
+fn heals_by_rename(sim: &Sim) {
+    let Some(old) = cleaned(sim) else { return };
+    if sim.stat_at(&sim.directory(), c"s").is_err() {
+        let Ok(new) = sim.socket() else { return };
+        let _ = sim.call(Call::Usurp(new.number()));
+        sim.stay();
+    }
+    drop(old);
+}
+
+fn heals_and_forgets(sim: &Sim) {
+    let Some(Published { socket, id, mut life }) = cleaned(sim) else { return };
+    let healed = with_protocol(sim, Party::Create, |protocol| protocol.heal(&socket, id, &mut life));
+    drop(socket);
+    if healed.is_ok() {
+        sim.stay();
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use rustix::io::Errno;
 
 use super::calls::{FdNumber, Name, Reply};
-use super::kernel::{Ino, Kernel, PROCESSES, Pid};
+use super::kernel::{Ino, Kernel, PROCESSES, Pid, maker};
 use super::process::{Client, Object};
 
 const QUEUE: usize = 4;
@@ -67,9 +67,15 @@ impl Kernel {
             backlog: 0,
             queue: [None; QUEUE],
         };
-        assert!(self.sockets[usize::from(party)].is_none(), "a party has one socket at a time");
-        self.sockets[usize::from(party)] = Some(socket);
-        self.open(party, Object::Socket(party))
+        let second = party + PROCESSES as Pid;
+        let free = [party, second].into_iter().find(|&it| self.sockets[usize::from(it)].is_none());
+        let number = free.expect("a party has two sockets at a time at the most");
+        self.sockets[usize::from(number)] = Some(socket);
+        self.open(party, Object::Socket(number))
+    }
+
+    pub(super) fn sockets_of(&self, party: Pid) -> impl Iterator<Item = &Socket> {
+        [party, party + PROCESSES as Pid].into_iter().filter_map(|number| self.sockets[usize::from(number)].as_ref())
     }
 
     pub(super) fn socket(&mut self, party: Pid, fd: FdNumber) -> Result<&mut Socket, Errno> {
@@ -79,8 +85,7 @@ impl Kernel {
 
     pub(super) fn is_live_at_name(&self, party: Pid) -> bool {
         let name = self.ino(Name::Socket);
-        name.is_some()
-            && self.sockets[usize::from(party)].is_some_and(|socket| socket.inode == name && socket.is_live())
+        name.is_some() && self.sockets_of(party).any(|socket| socket.inode == name && socket.is_live())
     }
 
     /// The socket that listens behind a file.
@@ -201,9 +206,10 @@ impl Kernel {
 
     /// As [`accept`](Self::accept), but sleeps while nobody is there.
     pub(super) fn accept_blocking(&mut self, party: Pid, fd: FdNumber) -> Result<Reply, Errno> {
+        let Object::Socket(number) = self.object(party, fd) else { return Err(Errno::NOTSOCK) };
         match self.accept(party, fd) {
             Err(Errno::WOULDBLOCK) => {
-                self.process(party).blocked = Some(party);
+                self.process(party).blocked = Some(number);
                 Ok(Reply::Blocked)
             }
             result => result,
@@ -212,8 +218,9 @@ impl Kernel {
 
     /// A server that sleeps in accept() has somebody to accept.
     fn wake_server(&mut self, number: Pid) {
-        if self.process(number).blocked == Some(number) {
-            self.process(number).blocked = None;
+        let server = self.process(maker(number));
+        if server.blocked == Some(number) {
+            server.blocked = None;
         }
     }
 

@@ -3,7 +3,7 @@
 use super::automaton::Role;
 use super::explorer::State;
 use super::inode::Origin;
-use super::kernel::{Kernel, PROCESSES, Pid};
+use super::kernel::{Kernel, PROCESSES, Pid, SOCKETS, maker};
 use super::process::Object;
 
 impl State {
@@ -43,6 +43,7 @@ impl Kernel {
     /// The same kernel, with the process `n` as number `place[n]`.
     fn renumbered(&self, place: &[Pid; PROCESSES]) -> Kernel {
         let to = |party: Pid| place[usize::from(party)];
+        let to_socket = |socket: Pid| to(maker(socket)) + (socket - maker(socket));
         let mut kernel = *self;
         for inode in kernel.inodes_mut() {
             inode.flock = inode.flock.map(|(holder, fd)| (to(holder), fd));
@@ -54,14 +55,15 @@ impl Kernel {
             let mut process = *process;
             for object in process.fds.iter_mut().flatten() {
                 if let Object::Socket(socket) = object {
-                    *socket = to(*socket);
+                    *socket = to_socket(*socket);
                 }
             }
-            process.blocked = process.blocked.map(to);
-            process.found = process.found.map(to);
-            let new = usize::from(place[old]);
-            kernel.processes[new] = process;
-            kernel.sockets[new] = self.sockets[old].map(|socket| socket.renumbered(place));
+            process.blocked = process.blocked.map(to_socket);
+            process.found = process.found.map(to_socket);
+            kernel.processes[usize::from(place[old])] = process;
+        }
+        for (old, socket) in (0..SOCKETS as Pid).zip(&self.sockets) {
+            kernel.sockets[usize::from(to_socket(old))] = socket.map(|socket| socket.renumbered(place));
         }
         kernel
     }

@@ -3,6 +3,7 @@
 mod clients;
 mod errors;
 mod file_systems;
+mod heals;
 mod rejected;
 mod replay;
 mod stops;

@@ -1,11 +1,11 @@
 //! Which promises a state keeps: now, at the end, and if everybody died.
 
 use super::Sim;
-use super::automaton::pid;
+use super::automaton::{Role, pid};
 use super::calls::{Name, Note};
 use super::explorer::{Explorer, State};
 use super::inode::Origin;
-use super::kernel::{Kernel, Pid};
+use super::kernel::{Kernel, Pid, maker};
 use super::parties::{Party, fresh_create};
 use super::process::{Class, Client, Process};
 use super::seen::hash;
@@ -65,7 +65,10 @@ impl Explorer<'_> {
         let stopped = state.left.stops < self.scenario.bounds.stops;
         let users = self.scenario.roles.iter().any(|role| role.user != self.scenario.roles[0].user);
         for (party, (process, role)) in processes.iter().zip(&self.scenario.roles).enumerate() {
-            let noise = process.notes.has(Note::Failed) || process.notes.has(Note::Locked) && !stopped && !users;
+            // Who was killed, or waited in vain for the lock at its end, has left a dead socket.
+            let moved = process.notes.has(Note::Moved) && !crashed && !stopped;
+            let locked = process.notes.has(Note::Locked) && !stopped && !users;
+            let noise = process.notes.has(Note::Failed) || moved || locked;
             // git's is left out: a lock that is not had in time is what it gives its callers by design.
             if noise && !blocked && !strangers && !failed && process.class == Class::Ours {
                 return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
@@ -77,7 +80,8 @@ impl Explorer<'_> {
                 }
             }
             let owns = role.party.stays() && process.notes.only(Note::Owns) && !process.crashed;
-            if owns && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
+            let healed = process.notes.has(Note::Healed) && !process.notes.has(Note::Closing) && !process.crashed;
+            if (owns || healed) && !strangers && !shut && !kernel.is_live_at_name(party as Pid) {
                 return Err(format!("P2: party {party} lives, and the name does not lead to it any more"));
             }
             self.judge_client(kernel, party, process)?;
@@ -98,6 +102,10 @@ impl Explorer<'_> {
         if all_serve && !crashed && !blocked && !failed && live != 1 {
             return Err("P7: each server was to be replaced by the next, and nobody serves".to_owned());
         }
+        let disturbed = crashed || blocked || strangers || shut || failed || stopped || users;
+        if starters_heal(&self.scenario.roles) && !disturbed && !lives_at_name(kernel) {
+            return Err("P1: a server that lost its path healed nothing, and nobody serves there".to_owned());
+        }
         if crashed || strangers || failed || self.scenario.has(is_rejected) {
             return Ok(());
         }
@@ -106,13 +114,11 @@ impl Explorer<'_> {
             let lock = kernel.has(Name::Lock) && !blocked;
             return if lock { Err("P5: nobody holds the lock any more, and it is left".to_owned()) } else { Ok(()) };
         }
-        let someone_stays = (0..processes.len()).any(|party| {
-            kernel.sockets[party]
-                .is_some_and(|socket| socket.inode.is_some() && socket.inode == kernel.ino(Name::Socket))
-        });
         let mut left = made(kernel);
         // A server that lives on has its life lock.
         left.retain(|&name| name != Name::Life || kernel.at(name).is_none_or(|life| life.flock.is_none()));
+        let name = kernel.ino(Name::Socket);
+        let someone_stays = name.is_some() && kernel.sockets.iter().flatten().any(|socket| socket.inode == name);
         if left.len() != usize::from(someone_stays) {
             return Err(format!("P5: everybody ended cleanly, and this is left: {left:?}"));
         }
@@ -126,10 +132,10 @@ impl Explorer<'_> {
     /// P7: nobody sleeps in connect() on a server that has ended, and none that was let in is reset by a graceful one.
     fn judge_client(&self, kernel: &Kernel, party: usize, process: &Process) -> Result<(), String> {
         if let Some(server) = process.blocked {
-            let server_crashed = kernel.processes[usize::from(server)].crashed;
+            let server_crashed = kernel.processes[usize::from(maker(server))].crashed;
             if !server_crashed && !kernel.sockets[usize::from(server)].is_some_and(|socket| socket.is_live()) {
                 return Err(format!(
-                    "P7: client {party} stays blocked in connect() to party {server}, which has ended"
+                    "P7: client {party} stays blocked in connect() to socket {server}, which has ended"
                 ));
             }
         }
@@ -178,6 +184,16 @@ pub(super) fn recovers(kernel: &Kernel, everybody: Pid, user: u8) -> Result<(), 
 pub(super) fn made(kernel: &Kernel) -> Vec<Name> {
     let made = |&name: &Name| kernel.at(name).is_some_and(|it| matches!(it.origin, Origin::Ours | Origin::Git(_)));
     Name::ALL.into_iter().filter(made).collect()
+}
+
+/// Whoever starts here serves on, if need be at a new socket.
+fn starters_heal(roles: &[Role]) -> bool {
+    let mut starters = roles.iter().filter(|role| role.party.is_starter()).peekable();
+    starters.peek().is_some() && starters.all(|role| role.party.stays() || role.party == Party::Heal)
+}
+
+fn lives_at_name(kernel: &Kernel) -> bool {
+    kernel.ino(Name::Socket).is_some_and(|ino| kernel.listener_of(ino).is_some())
 }
 
 /// Judged by the harm that it does to a server or a client alone.

@@ -26,3 +26,10 @@ pub fn with_children_in_pid_namespaces() {
     // SAFETY: it concerns children that are forked later, and nothing that is open or mapped.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.expect("unshare");
 }
+
+/// From here on this process, which has one thread, has a user namespace of its own, with limits of its own that it may
+/// lower. An error where the administrator forbids it.
+pub fn with_own_limits() -> rustix::io::Result<()> {
+    // SAFETY: it concerns rights and limits, and nothing that is open or mapped.
+    unsafe { unshare_unsafe(UnshareFlags::NEWUSER) }
+}

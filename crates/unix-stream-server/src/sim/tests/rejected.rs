@@ -94,3 +94,13 @@ fn p7_a_server_that_looks_for_its_successor_misses_one_that_has_gone() {
 fn p2_taking_over_without_being_allowed_to_orphans_a_live_server() {
     is_caught(Rejected::AsksNobody, &[Party::Create], "nothing", NONE, "P2", 19);
 }
+
+#[test]
+fn p2_healing_by_a_rename_without_the_lock_robs_whoever_came_between() {
+    is_caught(Rejected::HealsByRename, &[Party::Create], "nothing", NONE, "P2", 23);
+}
+
+#[test]
+fn p7_healing_without_the_old_queue_resets_who_is_in_it() {
+    is_caught(Rejected::HealsAndForgets, &[Party::Client], "nothing", NONE, "P7", 36);
+}

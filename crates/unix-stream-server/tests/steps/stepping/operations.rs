@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, CWD, Mode, unlinkat};
 use unix_stream_server::{
-    Builder, Error, LockScope, Ownership, ServerSocket, connect, connect_timeout, inspect, probe,
+    Builder, Error, LockScope, Ownership, PathWatch, ServerSocket, Status, connect, connect_timeout, inspect, probe,
 };
 
 /// What stands at the path before the operation.
@@ -117,6 +117,16 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("into_parts, close", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, path| path.close().map(kept)))),
     row("into_parts, drain, lifetime", Nothing, Short, Lifetime, |b, p| with_server(b, p, |server| in_parts(server, |listener, path| path.drain(listener).map(kept)))),
     row("into_parts, unpublish", Nothing, Short, Plain, |b, p| with_server(b, p, |server| in_parts(server, |_, mut path| { path.unpublish()?; Ok(kept(path)) }))),
+    row("heal", Nothing, Short, Plain, |b, p| with_cleaned(b, p, heal)),
+    row("heal, lifetime", Nothing, Short, Lifetime, |b, p| with_cleaned(b, p, heal)),
+    row("heal, lifetime, its file deleted too", Nothing, Short, Lifetime, |b, p| { let life = life_lock(&p); with_cleaned(b, p, move |server| { let _ = unlinkat(CWD, &life, AtFlags::empty()); heal(server) }) }),
+    row("heal, long name", Nothing, LongName, Plain, |b, p| with_cleaned(b, p, heal)),
+    row("heal, mode and group", Nothing, Short, Rights, |b, p| with_cleaned(b, p, heal)),
+    row("heal, nothing to do", Nothing, Short, Plain, |b, p| with_server(b, p, heal)),
+    row("into_parts, heal", Nothing, Short, Plain, |b, p| with_parts_of_cleaned(b, p, heal_parts)),
+    row("watch", Nothing, Short, Plain, |b, p| with_server(b, p, |server| { let _ = server.watch()?.check()?; Ok(live(server)) })),
+    row("watch, lost", Nothing, Short, Plain, |b, p| with_server(b, p, |server| told_of_loss(server).map(kept))).varying(),
+    row("watch any path", Dead, Short, Plain, |_, p| act(move || { PathWatch::new(p)?.wait_timeout(Duration::from_millis(1)).map(kept) })).varying().persisting(),
     row("connect", Live, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect, long path", Live, LongPath, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect within a time", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::from_secs(9)).map(kept))).persisting(),
@@ -192,6 +202,51 @@ fn create_relative(builder: Builder, path: PathBuf) -> Act {
 fn with_server(builder: Builder, path: PathBuf, work: fn(ServerSocket) -> Result<Kept, Error>) -> Act {
     let server = builder.create(path).expect("create");
     act(move || work(server))
+}
+
+/// With one whose path is then deleted.
+fn with_cleaned(
+    builder: Builder,
+    path: PathBuf,
+    work: impl FnOnce(ServerSocket) -> Result<Kept, Error> + 'static,
+) -> Act {
+    let server = builder.create(&path).expect("create");
+    std::fs::remove_file(path).expect("unlink");
+    act(move || work(server))
+}
+
+fn with_parts_of_cleaned(
+    builder: Builder,
+    path: PathBuf,
+    work: fn(UnixListener, Ownership) -> Result<Kept, Error>,
+) -> Act {
+    let (listener, ownership) = builder.create(&path).expect("create").into_parts().expect("parts");
+    std::fs::remove_file(path).expect("unlink");
+    act(move || work(listener, ownership))
+}
+
+fn life_lock(path: &Path) -> PathBuf {
+    crate::support::dir::beside(path, ".owner")
+}
+
+/// With the end of the old queue, as far as one cares to hear of errors.
+fn heal(mut server: ServerSocket) -> Result<Kept, Error> {
+    let _served: Vec<_> = server.heal()?.into_iter().flatten().take(4).collect();
+    Ok(live(server))
+}
+
+fn heal_parts(listener: UnixListener, mut ownership: Ownership) -> Result<Kept, Error> {
+    let new = ownership.heal(&listener)?;
+    drop(listener);
+    Ok(kept((new, ownership)))
+}
+
+/// By ourselves, with the call that every step may fail.
+fn told_of_loss(server: ServerSocket) -> Result<(ServerSocket, Option<Status>), Error> {
+    let mut watch = server.watch()?;
+    let _ = unlinkat(CWD, server.local_path(), AtFlags::empty());
+    let told = watch.wait_timeout(Duration::from_millis(1))?;
+    Ok((server, told))
 }
 
 /// Two clients, and no more errors than one cares to hear.
