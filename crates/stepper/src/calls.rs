@@ -198,6 +198,7 @@ const CALLS: &[Call] = &[
     ),
     row("shutdown", libc::SYS_shutdown, &[EINTR, EINVAL, ENOBUFS, ENOTCONN, EPERM]),
     row("getsockopt", libc::SYS_getsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
+    row("getsockname", libc::SYS_getsockname, &[EACCES, ENOBUFS, ENOMEM, EPERM]),
     row("setsockopt", libc::SYS_setsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
     row("sendto", libc::SYS_sendto, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM, E2BIG]),
     row("recvfrom", libc::SYS_recvfrom, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM]),

@@ -166,7 +166,7 @@ fn look_at_all(handed: &Handed, others: Others) -> Result<Vec<Verdict>> {
     for (number, name) in handed.descriptors() {
         verdicts.push(match look_at(number, name)? {
             Ok(()) => Ok(Err(Errno::INVAL)),
-            Err(why) if others == Others::Kept => Err(why),
+            Err(why) if others == Others::Kept && why.kind() == ErrorKind::NotAListener => Err(why),
             Err(why) => return Err(why),
         });
     }
@@ -232,6 +232,22 @@ fn hand_duty(sockets: &mut [AdoptedSocket], path: &Path) {
         if socket.owns_path() {
             return;
         }
+    }
+}
+
+/// For a fuzzer: any five values of the variables, each set or not.
+#[cfg(fuzzing)]
+pub fn fuzz(values: [Option<std::ffi::OsString>; 5]) {
+    let [pid, pidfd_id, fds, fd_names, owned_path] = values;
+    let variables = Variables { pid, pidfd_id, fds, fd_names, owned_path };
+    match variables.handed_to(77, || Some(5)) {
+        Ok(Some(handed)) => {
+            assert!((0..=i32::MAX - variables::FIRST).contains(&handed.count));
+            assert!(handed.descriptors().take(9).all(|(number, _)| number >= variables::FIRST));
+            assert!(handed.owned_path.is_none_or(|path| path.is_absolute()));
+        }
+        Ok(None) => {}
+        Err(why) => assert!(why.contains(" is `")),
     }
 }
 

@@ -147,4 +147,10 @@ pub use watch::{PathEvent, PathReport, PathWatch, Watch};
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
+pub use activation::fuzz as fuzz_listen_variables;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use sys::bound::fuzz as fuzz_sock_diag_of_one;
+#[cfg(fuzzing)]
+#[doc(hidden)]
 pub use sys::diag::fuzz as fuzz_sock_diag;

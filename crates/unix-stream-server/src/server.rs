@@ -107,15 +107,6 @@ impl ServerSocket {
         self.ownership.was_stolen()
     }
 
-    /// The address that the kernel knows it by. For a long path that is not the path: see the crate's hazards.
-    ///
-    /// # Errors
-    ///
-    /// Those of getsockname(2): none in practice.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
     /// Being told at once when the path is lost, or back: see [`Watch`].
     ///
     /// # Errors
@@ -125,6 +116,15 @@ impl ServerSocket {
     /// tells which, and the socket's file cannot be found any more to be watched.
     pub fn watch(&self) -> Result<Watch> {
         self.ownership.watch()
+    }
+
+    /// The address that the kernel knows it by. For a long path that is not the path: see the crate's hazards.
+    ///
+    /// # Errors
+    ///
+    /// Those of getsockname(2): none in practice.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 
     /// The path, absolute where the working directory was known.

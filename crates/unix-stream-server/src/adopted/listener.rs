@@ -7,36 +7,43 @@ use rustix::fs::{self, FileType};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
-use super::{ADOPT, shown};
+use super::{ADOPT, failed, shown};
 use crate::error::{Error, ErrorKind};
 use crate::sys::Sys;
 use crate::sys::bound::{Bound, bound};
 use crate::sys::linux::Linux;
 
-/// Why a descriptor is not a listening stream Unix socket.
+/// Why a descriptor cannot be adopted.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    errno: Errno,
-    /// What it is instead.
-    is: String,
+pub(crate) enum Fault {
+    /// It is something else than a listening stream Unix socket.
+    Foreign {
+        errno: Errno,
+        /// What it is instead.
+        is: String,
+    },
+    /// It could not be asked.
+    Unknown(Errno),
 }
 
 impl Fault {
     pub(crate) fn closed() -> Self {
-        Fault { errno: Errno::BADF, is: "not open".to_owned() }
+        Fault::new(Errno::BADF, "not open")
     }
 
     fn new(errno: Errno, is: impl Into<String>) -> Self {
-        Fault { errno, is: is.into() }
+        Fault::Foreign { errno, is: is.into() }
     }
 
     pub(crate) fn into_error(self, number: RawFd, name: Option<&str>) -> Error {
+        let (errno, is) = match self {
+            Fault::Foreign { errno, is } => (errno, is),
+            Fault::Unknown(errno) => return failed(number, "getsockopt", errno),
+        };
         let name = name.map(|name| format!(" (`{name}`)")).unwrap_or_default();
-        let why = format!(
-            "descriptor {number}{name} is {}, and not a listening stream Unix socket; it was left as it is",
-            self.is
-        );
-        Error::new(ErrorKind::NotAListener, ADOPT, shown(number), self.errno, why)
+        let why =
+            format!("descriptor {number}{name} is {is}, and not a listening stream Unix socket; it was left as it is");
+        Error::new(ErrorKind::NotAListener, ADOPT, shown(number), errno, why)
     }
 }
 
@@ -50,20 +57,22 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<(), Fault> {
         Ok(family) => {
             return Err(Fault::new(Errno::AFNOSUPPORT, format!("a socket of address family {}", family.as_raw())));
         }
-        Err(errno) => return Err(Fault::new(errno, kind(fd))),
+        // BADF: it is open, but only as a place in the file system (O_PATH).
+        Err(errno @ (Errno::NOTSOCK | Errno::BADF)) => return Err(Fault::new(errno, kind(fd))),
+        Err(errno) => return Err(Fault::Unknown(errno)),
     }
     match sockopt::socket_type(fd) {
         Ok(SocketType::STREAM) => {}
         Ok(SocketType::DGRAM) => return Err(Fault::new(Errno::PROTOTYPE, "a datagram socket")),
         Ok(SocketType::SEQPACKET) => return Err(Fault::new(Errno::PROTOTYPE, "a seqpacket socket")),
         Ok(_) => return Err(Fault::new(Errno::PROTOTYPE, "a Unix socket of another type")),
-        Err(errno) => return Err(Fault::new(errno, "a socket of unknown type")),
+        Err(errno) => return Err(Fault::Unknown(errno)),
     }
     match sockopt::socket_acceptconn(fd) {
         Ok(true) => Ok(()),
         Ok(false) if net::getpeername(fd).is_ok() => Err(Fault::new(Errno::INVAL, "a connected socket")),
         Ok(false) => Err(Fault::new(Errno::INVAL, "a socket that does not listen")),
-        Err(errno) => Err(Fault::new(errno, "a socket in an unknown state")),
+        Err(errno) => Err(Fault::Unknown(errno)),
     }
 }
 

@@ -77,13 +77,16 @@ impl Located {
         match answers_from_here(listener, &pin, &stat) {
             Ok(true) => Ok(Located::new(place, stat.id)),
             Ok(false) => Err(elsewhere(operation, &place.shown)),
-            Err(errno) => {
+            Err(asked) => {
+                // What the kernel said is the cause, and the second question a way around it.
+                let told = bound.err().unwrap_or(asked);
                 let why = format!(
-                    "cannot tell whether it leads to this socket: the kernel does not say where the socket is bound, \
-                     and to ask its server failed: {}; what is there was left alone",
-                    describe(errno)
+                    "cannot tell whether it leads to this socket: the kernel does not say where the socket is bound \
+                     ({}), nor does an answer of its server ({}); what is there was left alone",
+                    describe(told),
+                    describe(asked)
                 );
-                Err(Error::new(ErrorKind::CannotTell, operation, &place.shown, errno, why))
+                Err(Error::new(ErrorKind::CannotTell, operation, &place.shown, told, why))
             }
         }
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode, unlinkat};
 use unix_stream_server::{
-    Builder, Error, LockScope, Ownership, PathWatch, ServerSocket, Status, connect, connect_timeout, inspect, probe,
+    Builder, Error, LockScope, Ownership, PathWatch, ServerSocket, Status, adopt, connect, connect_timeout, inspect,
+    probe,
 };
 
 /// What stands at the path before the operation.
@@ -127,6 +128,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("watch", Nothing, Short, Plain, |b, p| with_server(b, p, |server| { let _ = server.watch()?.check()?; Ok(live(server)) })),
     row("watch, lost", Nothing, Short, Plain, |b, p| with_server(b, p, |server| told_of_loss(server).map(kept))).varying(),
     row("watch any path", Dead, Short, Plain, |_, p| act(move || { PathWatch::new(p)?.wait_timeout(Duration::from_millis(1)).map(kept) })).varying().persisting(),
+    row("adopt, own_path, close", Nothing, Short, Plain, adopted).varying(),
+    row("adopt, own_path, close, long path", Nothing, LongPath, Plain, adopted).varying(),
     row("connect", Live, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect, long path", Live, LongPath, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("connect within a time", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::from_secs(9)).map(kept))).persisting(),
@@ -255,6 +258,16 @@ fn drain(server: ServerSocket) -> Result<Kept, Error> {
     let mut drain = server.drain()?;
     let served: Vec<_> = drain.by_ref().take(4).collect();
     Ok(kept((clients, served, drain)))
+}
+
+/// A listener that somebody else has made, with the duty to remove its path.
+fn adopted(builder: Builder, path: PathBuf) -> Act {
+    let listener = builder.create(&path).expect("create").into_listener();
+    act(move || {
+        let mut socket = adopt(listener)?;
+        socket.own_path(&path)?;
+        socket.close().map(kept)
+    })
 }
 
 fn in_parts(server: ServerSocket, work: fn(UnixListener, Ownership) -> Result<Kept, Error>) -> Result<Kept, Error> {
