@@ -40,6 +40,11 @@
 //!
 //! The runtime needs I/O and time (`enable_all`); without them tokio panics, as for its own sockets and timers.
 //!
+//! # Fork
+//!
+//! A forked child shares the reactor's epoll(7) with its parent: what it drops of tokio's is taken out of there for both,
+//! so that the parent hears of no client any more. The path is safe, as ever; let the child exec or `_exit`.
+//!
 //! # Other runtimes
 //!
 //! Those that take any descriptor need no feature: a [`ServerSocket`](crate::ServerSocket) is one (`AsFd`). With smol's

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::task::yield_now;
@@ -117,5 +118,26 @@ fn without_descriptors_for_a_watch_a_theft_is_told_all_the_same() {
                 assert_eq!(stolen.await, Status::Gone);
             });
         });
+    });
+}
+
+#[test]
+fn a_watch_sleeps_while_nothing_changes() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    run(async {
+        let server = ServerSocket::create(&path).expect("create");
+        let mut watch = server.watch().expect("watch").into_tokio().expect("tokio");
+        let mut polls = 0;
+        let mut polled = poll_fn(|cx| {
+            polls += 1;
+            watch.poll_changed(cx)
+        });
+        for mode in [0o600, 0o666, 0o600] {
+            // Long enough for one that spins to be found out.
+            tokio::time::timeout(Duration::from_millis(20), &mut polled).await.expect_err("no change");
+            chmod(&path, mode);
+        }
+        assert!(polls < 50, "{polls} polls");
     });
 }
