@@ -1,13 +1,15 @@
 //! What a server socket is to be like, chosen before it exists.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::place::Place;
-use crate::protocol::{Options, Protocol};
+use crate::place::{self, Place};
+use crate::protocol::{Options, Protocol, glance};
 use crate::sys::linux::Linux;
 use crate::{Claim, PathState, ServerSocket};
 
@@ -208,7 +210,7 @@ impl Builder {
     /// was changed.
     pub fn remove_dead(&self, path: impl AsRef<Path>) -> Result<PathState> {
         const CLEAN: &str = "remove a dead socket at";
-        let place = Place::open(path.as_ref(), CLEAN)?;
+        let place = self.begin(path.as_ref(), CLEAN)?;
         Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
     }
 
@@ -227,7 +229,27 @@ impl Builder {
                 return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
             }
         }
-        Place::open(path, CREATE)
+        self.begin(path, CREATE)
+    }
+
+    /// Step 0, and the directory. Paths that fit an address are looked at before anything is opened.
+    fn begin(&self, path: &Path, operation: &'static str) -> Result<Place<std::os::fd::OwnedFd>> {
+        place::check(path, operation)?;
+        let bytes = path.as_os_str().as_bytes();
+        match CString::new(bytes) {
+            Ok(short) if bytes.len() <= place::ADDRESS_MAX => {
+                glance(&Linux, &short, &self.options).map_err(|state| {
+                    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                    Error::refused(operation, &shown, state)
+                })?;
+                Place::open(path, operation)
+            }
+            _ => {
+                let place = Place::open(path, operation)?;
+                Protocol { sys: &Linux, place: &place, options: &self.options, operation }.look()?;
+                Ok(place)
+            }
+        }
     }
 
     fn protocol<'a>(&'a self, place: &'a Place<std::os::fd::OwnedFd>) -> Protocol<'a, Linux> {

@@ -9,6 +9,7 @@ mod heal;
 mod judge;
 mod lock;
 mod start;
+mod sweep;
 mod take_over;
 
 use std::ffi::CStr;
@@ -24,9 +25,10 @@ use crate::{FileKind, LockScope, PathState, Status};
 pub(crate) use close::Retired;
 pub(crate) use heal::Healed;
 use judge::Verdict;
-pub(crate) use judge::{Proof, judge_pin};
+pub(crate) use judge::{Proof, glance, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
+pub(crate) use sweep::{Left, Sweep, Swept};
 use take_over::with_mark;
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.
@@ -103,9 +105,9 @@ pub(crate) struct Protocol<'a, S: Sys> {
 }
 
 impl<S: Sys> Protocol<'_, S> {
-    /// A new server socket at the path, or the reason why not.
+    /// A new server socket at the path, or the reason why not. For all three that begin here step 0 has been done:
+    /// [`glance`], or [`look`](Self::look).
     pub(crate) fn create(&self) -> Result<Published<S::Fd>> {
-        self.look()?; //                                          0 a live server needs no lock to be recognised
         let Locks { lock, life } = self.lock(Purpose::Publish)?; // 1
         let published = self.publish(life); //                   2-6
         self.end_of_publish(lock, published) //                  7
@@ -113,7 +115,6 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
     pub(crate) fn claim(&self) -> Result<Claimed<S::Fd>> {
-        self.look()?;
         let Locks { lock, life } = self.lock(Purpose::Publish)?;
         let state = match self.judge(&self.place.name, life.as_ref()) {
             Verdict::Absent => Ok(PathState::Absent),
@@ -375,7 +376,6 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
     pub(crate) fn clean(&self) -> Result<PathState> {
-        self.look()?;
         let locks = self.lock(Purpose::PublishClaim)?;
         let name = &self.place.name;
         let state = match self.judge(name, None) {

@@ -309,6 +309,9 @@ impl Sys for Sim {
     fn connect(&self, pin: &Fd) -> Result<Fd, Errno> {
         self.fd(Call::Connect(pin.number()))
     }
+    fn connect_path(&self, _: &CStr) -> Result<Fd, Errno> {
+        self.fd(Call::ConnectPath)
+    }
     fn peer(&self, _: &Fd) -> Option<PeerCredentials> {
         None
     }

@@ -8,6 +8,7 @@ pub(crate) mod diag;
 pub(crate) mod fork_mark;
 pub(crate) mod inherited;
 pub(crate) mod linux;
+pub(crate) mod overflow;
 pub(crate) mod peercred;
 pub(crate) mod queue;
 pub(crate) mod spawn;
@@ -108,6 +109,8 @@ pub(crate) trait Sys {
     fn shut(&self, socket: &Self::Fd) -> Result<(), Errno>;
     /// A new non-blocking socket, connected to the socket that `pin` holds
     fn connect(&self, pin: &Self::Fd) -> Result<Self::Fd, Errno>;
+    /// The same by a path, which is followed if it is a symbolic link
+    fn connect_path(&self, path: &CStr) -> Result<Self::Fd, Errno>;
     /// `getsockopt(socket, SO_PEERCRED)`
     fn peer(&self, socket: &Self::Fd) -> Option<PeerCredentials>;
 

@@ -7,7 +7,8 @@ use std::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::{Lock, Protocol};
+use super::take_over::REPLACEABLE;
+use super::{Lock, Options, Protocol};
 use crate::error::{Error, Result};
 use crate::sys::{Reach, Sys};
 use crate::{FileKind, PathState};
@@ -25,14 +26,14 @@ pub(crate) enum Verdict<Fd> {
 }
 
 impl<S: Sys> Protocol<'_, S> {
-    /// Ends a wait, or saves one, where no lock is needed to know the answer: a live server at the path is in use,
+    /// Step 0, and again while waiting for the lock: ends a wait, or saves one, where no lock is needed to know the answer: a live server at the path is in use,
     /// and what is not a socket will never be ours.
     ///
     /// # Race condition
     ///
     /// A socket that refused may be one whose server had not called listen() yet, which no look at the file would show
     /// later. So a wait asks again each time, however little the file has changed.
-    pub(super) fn look(&self) -> Result<()> {
+    pub(crate) fn look(&self) -> Result<()> {
         if self.sys.stat_at(&self.place.dir, &self.place.name).is_err() {
             return Ok(()); // nothing is there: the common case, for one call
         }
@@ -118,6 +119,28 @@ impl<S: Sys> Protocol<'_, S> {
             }
             Err(_) => error,
         }
+    }
+}
+
+/// Step 0 by the path itself, before anything is opened: what [`Protocol::look`] says, for half of the calls.
+///
+/// # Race condition
+///
+/// Between the two calls the socket may be replaced by a symbolic link, which connect() follows: then a server that it
+/// leads to is said to be in the way, instead of the link. Either way nothing is changed.
+pub(crate) fn glance<S: Sys>(sys: &S, path: &CStr, options: &Options) -> Result<(), PathState> {
+    match sys.stat_path(path) {
+        Ok(stat) if stat.kind != FileKind::Socket => return Err(PathState::NotASocket { kind: stat.kind }),
+        // What it is to be asked for is its place, under the lock.
+        Ok(stat) if options.take_over && stat.mode & REPLACEABLE != 0 => return Ok(()),
+        Ok(_) => {}
+        Err(_) => return Ok(()), // nothing is there: the common case, for one call
+    }
+    match sys.connect_path(path) {
+        Ok(probe) => Err(PathState::Live { peer: sys.peer(&probe) }),
+        Err(Errno::AGAIN) => Err(PathState::Busy),
+        Err(Errno::PROTOTYPE) => Err(PathState::OtherType),
+        Err(_) => Ok(()), // only with the lock can it be told, or acted on
     }
 }
 

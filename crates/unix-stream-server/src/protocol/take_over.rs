@@ -22,7 +22,7 @@ use crate::place::{Place, Route};
 use crate::sys::{FileId, Stat, Sys};
 
 /// "I may be replaced": the sticky bit on a socket's file, where it means nothing to the kernel.
-const REPLACEABLE: u32 = 0o1000;
+pub(super) const REPLACEABLE: u32 = 0o1000;
 
 pub(super) fn with_mark(mode: u32, marked: bool) -> u32 {
     if marked { mode | REPLACEABLE } else { mode }

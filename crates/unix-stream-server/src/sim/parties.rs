@@ -8,9 +8,9 @@ use super::calls::{Call, Note};
 use super::process::Class;
 use super::rejected::Rejected;
 use super::{Fd, Sim, heals, others};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Options, Protocol, Published};
+use crate::protocol::{Options, Protocol, Published, Sweep, glance};
 use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub(super) enum Party {
     CreateWithRights,
     /// Removes a dead socket under the lock.
     Clean,
+    /// Removes all that the dead left: socket, locks and temporary name.
+    Sweep,
     /// Creates a server that may be replaced, and serves until it is: then it drains.
     Replaceable,
     /// The same, and takes over from such a one.
@@ -71,7 +73,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 17] = [
+    pub(super) const OURS: [Party; 18] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -83,6 +85,7 @@ impl Party {
         Party::CreateLongNameClose,
         Party::CreateWithRights,
         Party::Clean,
+        Party::Sweep,
         Party::Replaceable,
         Party::TakeOver,
         Party::TakeOverDrain,
@@ -197,7 +200,7 @@ impl Party {
             }
             Party::ClaimDrain | Party::ClaimDrainLifetime => {
                 let published = with_protocol(sim, self, |protocol| {
-                    let claimed = protocol.claim()?;
+                    let claimed = begin(protocol)?.claim()?;
                     note(sim, Note::Claims, &claimed);
                     protocol.publish_claim(claimed)
                 });
@@ -206,7 +209,7 @@ impl Party {
                 }
             }
             Party::ClaimAbandon | Party::ClaimAbandonLifetime => {
-                match with_protocol(sim, self, |protocol| protocol.claim()) {
+                match with_protocol(sim, self, |protocol| begin(protocol)?.claim()) {
                     Ok(claimed) => {
                         note(sim, Note::Claims, &claimed);
                         assert!(matches!(claimed.state, PathState::Absent | PathState::Dead));
@@ -216,13 +219,18 @@ impl Party {
                 }
             }
             Party::Clean => {
-                let cleaned = with_protocol(sim, self, |protocol| protocol.clean());
+                let cleaned = with_protocol(sim, self, |protocol| begin(protocol)?.clean());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Heal | Party::HealLifetime => {
                 if let Some(server) = create(sim, self) {
                     heals::play(sim, self, server);
                 }
+            }
+            Party::Sweep => {
+                let sweep = Sweep { sockets: true, life: true, temporary: true, changed_before: None };
+                let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
+                note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),
@@ -272,6 +280,17 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
     act(&Protocol { sys: sim, place: &place, options: &options, operation: "create" })
 }
 
+/// Step 0, as the builder does it: by the path, unless that is too long.
+pub(super) fn begin<'p, 's>(protocol: &'p Protocol<'s, Sim>) -> Result<&'p Protocol<'s, Sim>> {
+    if protocol.place.route == Route::Path {
+        let refused = |state| Error::refused(protocol.operation, &protocol.place.shown, state);
+        glance(protocol.sys, c"/s", protocol.options).map_err(refused)?;
+    } else {
+        protocol.look()?;
+    }
+    Ok(protocol)
+}
+
 pub(super) fn verdict(kind: ErrorKind) -> Note {
     match kind {
         ErrorKind::InUse => Note::InUse,
@@ -282,7 +301,7 @@ pub(super) fn verdict(kind: ErrorKind) -> Note {
 }
 
 pub(super) fn create(sim: &Sim, party: Party) -> Option<Published<Fd>> {
-    let created = with_protocol(sim, party, |protocol| protocol.create());
+    let created = with_protocol(sim, party, |protocol| begin(protocol)?.create());
     end_of_create(sim, created)
 }
 
@@ -348,7 +367,7 @@ pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Pub
 
 /// One more create, alone, which closes again: what became of it.
 pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
-    let published = with_protocol(sim, party, |protocol| protocol.create()).map_err(|error| error.kind())?;
+    let published = with_protocol(sim, party, |protocol| begin(protocol)?.create()).map_err(|error| error.kind())?;
     note(sim, Note::Owns, ());
     let Published { socket, id, life } = published;
     let closed = with_protocol(sim, party, |protocol| protocol.close(socket, id, life));
@@ -359,7 +378,7 @@ pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
 pub(super) fn fresh_create_assuming_local(sim: &Sim) -> Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| {
         let options = Options { assume_local: true, ..protocol.options.clone() };
-        Protocol { options: &options, ..*protocol }.create()
+        begin(&Protocol { options: &options, ..*protocol })?.create()
     });
     created.map(drop).map_err(|error| error.kind())
 }

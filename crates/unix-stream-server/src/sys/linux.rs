@@ -127,9 +127,13 @@ impl Sys for Linux {
     }
 
     fn connect(&self, pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+        self.connect_path(&proc_path(pin.as_fd(), None)?)
+    }
+
+    fn connect_path(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        let address = SocketAddrUnix::new(path)?;
         // Never a blocking connect: on a full backlog it sleeps for ever.
         let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        let address = SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?;
         uninterrupted(|| net::connect(&socket, &address))?;
         Ok(socket)
     }
@@ -305,6 +309,11 @@ fn lists_all_locks(dev: u64) -> bool {
 
 /// Is a device number of stat(2) the one that the kernel uses inside, as it tells of in its lists?
 pub(crate) fn is_kernels_own(dev: u64) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
+}
+
+/// Is this number, which stat(2) gave, the one by which the kernel knows the file system?
+pub(crate) fn is_kernels_dev(dev: u64) -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
 }
 

@@ -66,7 +66,7 @@ fn p2_looking_after_the_listener_is_closed_takes_a_reused_inode_for_ours() {
 
 #[test]
 fn p2_clearing_before_the_lock_is_had_robs_whoever_came_between() {
-    is_caught(Rejected::ClearsBeforeLock, &[Party::Create], "dead", NONE, "P2", 23);
+    is_caught(Rejected::ClearsBeforeLock, &[Party::Create], "dead", NONE, "P2", 19);
 }
 
 #[test]
