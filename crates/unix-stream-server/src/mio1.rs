@@ -137,6 +137,21 @@ impl Source for ServerSocket {
     }
 }
 
+/// Readable when it is worth a [`check`](crate::Watch::check), which takes all that there is.
+impl Source for crate::Watch {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
 impl AsFd for ServerSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.as_fd()

@@ -24,7 +24,8 @@
 //! | serve until I say so, and lose no client | [`ServerSocket::clients_until`] |
 //! | accept in a loop of my own | [`ServerSocket::accept`], or the socket as a [`Stream`]; then [`ServerSocket::drain`] |
 //! | serve HTTP by hyper until I say so | [`SilentClients`], and `examples/hyper_hello.rs`; by axum: feature `axum0_8` |
-//! | be told when the path is taken from me | [`ServerSocket::stolen`] |
+//! | be told when the path is taken from me | [`ServerSocket::stolen`]; of each change: [`Watch`] |
+//! | put a new socket where a cleaner has deleted mine | [`into_inner`](ServerSocket::into_inner), [`heal`](crate::ServerSocket::heal), `into_tokio` |
 //! | end at once | [`ServerSocket::close`], or drop it |
 //! | be a client | [`connect()`] |
 //!
@@ -34,9 +35,15 @@
 //! `drain` may have to wait for the path's lock, so they go to the pool for what blocks
 //! ([`spawn_blocking`](tokio::task::spawn_blocking)). A server that is *dropped* removes its path on the spot: when the
 //! drop is over the path is free. That takes microseconds, and at most 100 ms (200 with a life lock) where somebody
-//! else's paused process has the lock.
+//! else's paused process has the lock. Whatever else may wait (`create`, `heal`, `wait_for_predecessor`) is called before
+//! `into_tokio`, or in the pool.
 //!
 //! The runtime needs I/O and time (`enable_all`); without them tokio panics, as for its own sockets and timers.
+//!
+//! # Fork
+//!
+//! A forked child shares the reactor's epoll(7) with its parent: what it drops of tokio's is taken out of there for both,
+//! so that the parent hears of no client any more. The path is safe, as ever; let the child exec or `_exit`.
 //!
 //! # Other runtimes
 //!
@@ -76,6 +83,7 @@ pub use connect::connect;
 pub use drain::Drain;
 pub use server::ServerSocket;
 pub use silence::{Connection, SilentClients};
+pub use watch::Watch;
 
 #[cfg(doc)]
 use futures_core::Stream;

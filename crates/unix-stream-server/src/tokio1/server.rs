@@ -61,22 +61,14 @@ impl crate::ServerSocket {
     /// # assert!(!path.exists()); Ok(()) }) }
     /// ```
     pub fn into_tokio(self) -> Result<ServerSocket, IntoPartsError> {
-        let refused = |server: Self, error: io::Error| {
-            let error = match error.kind() {
-                io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => {
-                    Error::new(ErrorKind::Invalid, INTO_TOKIO, server.local_path(), Errno::INVAL, error.to_string())
-                }
-                _ => Error::system(INTO_TOKIO, server.local_path(), "register", errno_of(&error)),
-            };
-            IntoPartsError { error, server: Box::new(server) }
-        };
         // tokio#7172: a blocking descriptor would stop the runtime at the first accept that has nobody.
         if let Err(error) = self.set_nonblocking(true) {
-            return Err(refused(self, error));
+            let error = Error::system(INTO_TOKIO, self.local_path(), "ioctl", errno_of(&error));
+            return Err(IntoPartsError { error, server: Box::new(self) });
         }
-        match register(self) {
+        match register(self, INTO_TOKIO, Self::local_path) {
             Ok(io) => Ok(ServerSocket { io }),
-            Err((server, error)) => Err(refused(server, error)),
+            Err((server, error)) => Err(IntoPartsError { error, server: Box::new(server) }),
         }
     }
 }

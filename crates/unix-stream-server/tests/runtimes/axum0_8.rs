@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::serve::Listener as _;
 use tokio::runtime::Builder;
 use tokio::sync::{Mutex, oneshot};
@@ -36,7 +36,7 @@ fn create(path: &Path) -> unix_stream_server::tokio1::ServerSocket {
 }
 
 fn api() -> Router {
-    Router::new().route("/", get(|| async { "served" }))
+    Router::new().route("/", any(|| async { "served" }))
 }
 
 /// The rest of a request, and its answer.
@@ -76,13 +76,18 @@ fn who_is_queued_at_the_end_is_served() {
 /// axum, asked to shut down, closes each connection of which it does not know the version of HTTP yet.
 #[test]
 fn who_was_let_in_before_the_end_and_speaks_after_it_is_served() {
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let dir = Dir::new();
     let path = dir.join("s");
-    for begun in [0, 1, 3, 30] {
+    // Nothing; what may be the beginning of HTTP/2's preface; and what is none.
+    for (request, begun, is_silent) in
+        [(REQUEST, 0, true), (POST, 1, true), (POST, 2, false), (REQUEST, 1, false), (REQUEST, 30, false)]
+    {
         run(async {
             let (end, ended) = oneshot::channel::<()>();
             let (listener, handed_out) = axum0_8::listener(create(&path).clients_until(async { drop(ended.await) }));
-            let (is_handed_out, told) = oneshot::channel();
+            let listener = listener.silence(2 * PATIENCE);
+            let (is_handed_out, mut told) = oneshot::channel();
             let handed_out = async {
                 handed_out.await;
                 let _ = is_handed_out.send(());
@@ -90,20 +95,18 @@ fn who_was_let_in_before_the_end_and_speaks_after_it_is_served() {
             let serving = tokio::spawn(axum::serve(listener, api()).with_graceful_shutdown(handed_out).into_future());
             let mut clients = [connect(&path).expect("connect"), connect(&path).expect("connect")];
             for client in &mut clients {
-                client.write_all(&REQUEST[..begun]).expect("write");
+                client.write_all(&request[..begun]).expect("write");
             }
             drop(end);
-            // The path is gone when the end has begun.
-            while path.exists() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            if begun > 3 {
-                // A request whose beginning axum has read is safe with it.
+            if is_silent {
+                let early = timeout(Duration::from_millis(30), &mut told).await;
+                assert!(early.is_err(), "axum is told to close those who are about to speak");
+            } else {
                 told.await.expect("handed out");
             }
             let asked = tokio::task::spawn_blocking(move || {
                 for client in &mut clients {
-                    assert_served(&ask(client, &REQUEST[begun..]));
+                    assert_served(&ask(client, &request[begun..]));
                 }
             });
             asked.await.expect("served");

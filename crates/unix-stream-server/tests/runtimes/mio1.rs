@@ -77,6 +77,29 @@ fn a_drain_hands_out_the_queue_and_never_waits() {
 }
 
 #[test]
+fn a_lost_path_is_an_event() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let server = ServerSocket::create(&path).expect("create");
+    let mut watch = server.watch().expect("watch");
+    let mut poll = Poll::new().expect("epoll");
+    poll.registry().register(&mut watch, Token(1), Interest::READABLE).expect("register");
+    // One event each time, though the events of mio are edge-triggered.
+    for status in [Status::Gone, Status::Ours, Status::Gone, Status::Ours] {
+        let (from, to) = if status == Status::Gone { ("s", "away") } else { ("away", "s") };
+        std::fs::rename(dir.join(from), dir.join(to)).expect("rename");
+        loop {
+            assert_eq!(wait(&mut poll), [Token(1)]);
+            if let Some(news) = watch.check().expect("not forked") {
+                assert_eq!(news, status);
+                break;
+            }
+        }
+    }
+    poll.registry().deregister(&mut watch).expect("deregister");
+}
+
+#[test]
 fn the_server_comes_back_whole() {
     let dir = Dir::new();
     let server = ServerSocket::create(dir.join("s")).expect("create").into_mio().expect("mio");

@@ -4,6 +4,7 @@ mod accepting;
 mod connecting;
 mod ending;
 mod replaced;
+mod watching;
 
 use std::future::Future;
 use std::io::{Read, Write};

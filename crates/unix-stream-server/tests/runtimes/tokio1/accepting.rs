@@ -1,6 +1,5 @@
 //! Clients come in, whatever is dropped in the middle; and the loss of the path is told.
 
-use std::fs;
 use std::future::{Future, poll_fn};
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
@@ -16,8 +15,8 @@ use unix_stream_server::{ErrorKind, ServerSocket, Status, connect, tokio1};
 
 use super::{answer, ask, clients, join, run};
 use crate::support::child::{whole_process, with_descriptors};
-use crate::support::dir::{Dir, chmod};
-use crate::support::sockets::{assert_serves, stranger};
+use crate::support::dir::Dir;
+use crate::support::sockets::assert_serves;
 use crate::this_test;
 
 #[test]
@@ -116,52 +115,6 @@ fn a_server_taken_out_of_the_reactor_is_the_same_server() {
         run(async { ServerSocket::create(dir.join("s")).expect("create").into_tokio().expect("tokio").into_inner() });
     assert_serves(&server, &dir.join("s"));
     assert_eq!(server.close().expect("close"), Status::Ours);
-}
-
-#[test]
-fn a_theft_is_told_and_a_changed_mode_is_none() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    run(async {
-        let server = ServerSocket::create(&path).expect("create").into_tokio().expect("tokio");
-        let (mut stolen, mut replaced) = (Box::pin(server.stolen()), Box::pin(server.replaced()));
-        // Polled, so that it watches; then the mode changes, which the kernel tells in the same words as a deletion.
-        assert!(poll_fn(|cx| Poll::Ready(stolen.as_mut().poll(cx))).await.is_pending());
-        chmod(&path, 0o666);
-        assert!(poll_fn(|cx| Poll::Ready(replaced.as_mut().poll(cx))).await.is_pending());
-        fs::remove_file(&path).expect("unlink");
-        assert_eq!(stolen.as_mut().await, Status::Gone);
-        // Gone is not replaced; and a future made after the event tells it too.
-        assert!(poll_fn(|cx| Poll::Ready(replaced.as_mut().poll(cx))).await.is_pending());
-        let _thief = stranger(&path);
-        replaced.as_mut().await;
-        drop((stolen, replaced));
-        assert_eq!(server.stolen().await, Status::Replaced);
-        server.replaced().await;
-        assert_eq!(server.close().await.expect("close"), Status::Replaced);
-    });
-    assert_eq!(dir.names(), ["s"], "what is the thief's stays");
-}
-
-#[test]
-fn a_rename_over_is_told_to_all_who_wait() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    run(async {
-        let server = Arc::new(ServerSocket::create(&path).expect("create").into_tokio().expect("tokio"));
-        let waiting: Vec<_> = (0..3)
-            .map(|_| {
-                let server = Arc::clone(&server);
-                tokio::spawn(async move { server.stolen().await })
-            })
-            .collect();
-        yield_now().await;
-        let _thief = stranger(&dir.join("beside"));
-        fs::rename(dir.join("beside"), &path).expect("rename");
-        for told in waiting {
-            assert_eq!(told.await.expect("no panic"), Status::Replaced);
-        }
-    });
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_server_that_may_not_be_replaced_outlives_a_thief() {
         let queued = connect(&path).expect("connect");
         std::fs::rename(&path, dir.join("elsewhere")).expect("rename");
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let mut clients = server.clients_until(async { drop(ended.await) });
+        let mut clients = server.clients_until(async { drop(ended.await) }).grace(std::time::Duration::ZERO);
         let asking = vec![thread::spawn(|| ask(queued))];
         answer(clients.next().await.expect("not the end").expect("accept")).await;
         join(asking).await;
@@ -102,6 +102,9 @@ fn a_server_that_may_not_be_replaced_outlives_a_thief() {
         let asking = super::clients(&dir.join("elsewhere"), 1);
         answer(clients.next().await.expect("not the end").expect("accept")).await;
         join(asking).await;
+        let goes_on = tokio::time::timeout(std::time::Duration::from_millis(20), clients.next()).await;
+        goes_on.expect_err("nobody is there, and it is not the end");
+        assert!(clients.server().is_some());
         drop(end);
         assert!(clients.next().await.is_none());
     });
