@@ -1,5 +1,7 @@
 //! A server socket by a [`Recipe`], in plain system calls, right or wrong as the recipe has it.
 
+mod take_over;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -14,7 +16,8 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use unix_stream_server::Status;
 
-use crate::recipe::{Death, LockFile, Recipe, Removal};
+use crate::recipe::{Death, HandOver, LockFile, Recipe, Removal};
+use crate::server::Wish;
 
 /// The library's mark, so that careful recipes and the library know each other's locks.
 const MARK: u32 = 0o1400;
@@ -37,21 +40,30 @@ impl From<Errno> for Refusal {
 #[derive(Debug)]
 pub(crate) struct ByHand {
     pub(crate) listener: UnixListener,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     id: (u64, u64),
-    recipe: Recipe,
+    pub(crate) recipe: Recipe,
     timeout: Duration,
 }
 
 impl ByHand {
-    pub(crate) fn create(path: &Path, recipe: Recipe, backlog: i32, timeout: Duration) -> Result<ByHand, Refusal> {
+    pub(crate) fn create(path: &Path, recipe: Recipe, wish: Wish) -> Result<ByHand, Refusal> {
+        let timeout = wish.timeout;
+        if wish.takes_over && recipe.hand_over == HandOver::WithoutLock {
+            if let Some((listener, id)) = take_over::without_lock(path, recipe, wish)? {
+                return Ok(ByHand { listener, path: path.to_owned(), id, recipe, timeout });
+            }
+        }
         let lock = Lock::take(path, recipe.lock, timeout)?;
-        let listener = occupy(path, recipe, backlog)?;
+        let (listener, predecessor) = occupy(path, recipe, wish)?;
         let id = fs::symlink_metadata(path).map(|node| (node.dev(), node.ino())).unwrap_or_default();
         if recipe.leaves_a_file {
             let _ = fs::write(beside(path, ".pid"), "");
         }
         drop(lock);
+        if let Some(predecessor) = predecessor.filter(|_| recipe.hand_over != HandOver::WithoutKnock) {
+            take_over::knock(&predecessor);
+        }
         Ok(ByHand { listener, path: path.to_owned(), id, recipe, timeout })
     }
 
@@ -123,25 +135,38 @@ impl ByHand {
     }
 }
 
-fn occupy(path: &Path, recipe: Recipe, backlog: i32) -> Result<UnixListener, Refusal> {
+/// A listener at the name, and the pin of the server that it has replaced, if there was one.
+fn occupy(path: &Path, recipe: Recipe, wish: Wish) -> Result<(UnixListener, Option<OwnedFd>), Refusal> {
     let socket = socket(SocketFlags::CLOEXEC)?;
+    take_over::mark(&socket, wish)?;
     let address = SocketAddrUnix::new(path)?;
     let careful = matches!(recipe.death, Death::RefusedByASocket | Death::RefusedByAnything);
     // The careless make one attempt; the careful judge anew what was put there meanwhile.
     for _ in 0..16 {
-        judge(path, &address, recipe.death)?;
+        match judge(path, &address, recipe.death) {
+            Err(Refusal::InUse) if wish.takes_over => {
+                let predecessor = take_over::predecessor(path, recipe)?;
+                take_over::take(path, &socket, backlog(wish), recipe.window)?;
+                return Ok((UnixListener::from(socket), Some(predecessor)));
+            }
+            verdict => verdict?,
+        }
         std::thread::sleep(recipe.window);
         match net::bind(&socket, &address) {
             Ok(()) => {
                 std::thread::sleep(recipe.window);
-                net::listen(&socket, backlog)?;
-                return Ok(UnixListener::from(socket));
+                net::listen(&socket, backlog(wish))?;
+                return Ok((UnixListener::from(socket), None));
             }
             Err(Errno::ADDRINUSE) if careful => {}
             Err(errno) => return Err(errno.into()),
         }
     }
     Err(Refusal::Other(Errno::ADDRINUSE))
+}
+
+fn backlog(wish: Wish) -> i32 {
+    wish.backlog.and_then(|clients| i32::try_from(clients).ok()).unwrap_or(i32::MAX)
 }
 
 /// Frees the name, if what is there counts as dead.
@@ -290,11 +315,18 @@ impl Drop for Lock {
 /// Everybody in the queue, until it is empty; each is given to `serve`.
 pub(crate) fn accept_all(listener: &UnixListener, mut serve: impl FnMut(UnixStream)) {
     let _ = listener.set_nonblocking(true);
+    while let Some(client) = accept_one(listener) {
+        serve(client);
+    }
+}
+
+/// The next client of a listener that does not block, if one is queued.
+pub(crate) fn accept_one(listener: &impl AsFd) -> Option<UnixStream> {
     loop {
-        match net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC) {
-            Ok(client) => serve(UnixStream::from(client)),
+        match net::accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(client) => return Some(UnixStream::from(client)),
             Err(Errno::INTR | Errno::CONNABORTED) => {}
-            Err(_) => return,
+            Err(_) => return None,
         }
     }
 }

@@ -6,16 +6,27 @@
 //! A server **surely** owns its path from the end of its creation to the beginning of its end, of its death, or of the
 //! first deletion from outside that may have hit it. It **possibly** lives there from the beginning of its creation to
 //! the end of its end, or until it is reaped.
+//!
+//! A **hand-over** ends the sure ownership of a server that may be replaced at the beginning of the first take-over that
+//! may have hit it. Who has the path then cannot be told for each moment; but that somebody has it can: from the end of
+//! its creation until one of those who may have it since may be about to end otherwise than by being replaced in turn.
+//! So long the path is **covered**.
 
+mod hand_over;
 mod owners;
 mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::history::{Event, What, Word};
+
+/// How long servers under torture go on accepting when they have been replaced. A client that takes no longer than that
+/// from its first look at the path to its place in the queue is not to be refused.
+pub(crate) const GRACE: Duration = Duration::from_millis(20);
 
 /// What must never happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -25,7 +36,7 @@ pub enum Rule {
     TwoOwners,
     /// A client was answered by a server that did not have the path.
     AnswerByANonOwner,
-    /// A client whose connect lay inside one sure ownership did not get in.
+    /// A client whose connect lay inside one sure ownership, or inside a row of hand-overs, did not get in.
     ClientTurnedAway,
     /// A client that was in the queue of a graceful server was not served.
     ClientLost,
@@ -39,6 +50,10 @@ pub enum Rule {
     TheftNotNoticed,
     /// The end of a server failed without a reason.
     SpuriousCloseError,
+    /// A server that had been replaced was not told, and slept on.
+    NotTold,
+    /// A cleaner found a dead socket, or nothing, where a server surely lived.
+    LiveTakenForDead,
     /// A file that is none of theirs was deleted or changed.
     ForeignFileHarmed,
     /// Something was left over at the end.
@@ -65,6 +80,8 @@ impl Rule {
             Rule::PathLost => "path-lost",
             Rule::TheftNotNoticed => "theft-not-noticed",
             Rule::SpuriousCloseError => "spurious-close-error",
+            Rule::NotTold => "not-told",
+            Rule::LiveTakenForDead => "live-taken-for-dead",
             Rule::ForeignFileHarmed => "foreign-file-harmed",
             Rule::LeftOver => "left-over",
             Rule::Blocked => "blocked",

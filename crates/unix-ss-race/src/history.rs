@@ -49,6 +49,12 @@ words! {
         Planted, Unplanted,
         // A client (word: what became of it; token: who answered; peer: who listened). [connect, connected, end]
         Client,
+        // A replaceable server has lost its path, and waited for a client or a knock in vain until then. [at]
+        Slept,
+        // A server that has taken over has waited for its predecessor's life lock (word: how that went). [before, after]
+        Succeeded,
+        // A dead socket was to be removed (word: what came of it). [before, after]
+        Cleaned,
     }
 }
 
@@ -58,16 +64,24 @@ words! {
         None,
         // parties
         Ours, ByHand, GitLike, OtherUser, Visitor,
+        // what a server that is tried allows and asks for
+        Replaceable, TakesOver, Both,
         // refusals
         InUse, Locked, NotASocket, CannotTell, Moved, Denied, Failed,
         // ends
         Drain, Close, Drop, Free,
+        // replaced, and then accepting for the grace time and handing out its queue
+        HandedOver,
+        // its socket was deleted; it has put another there, and handed out the old queue
+        Healed,
         // what an end found
         StillOurs, Gone, Replaced, Unknown,
         // clients
         Answered, Absent, Refused, TimedOut, Reset, Unanswered,
         // foreign files
         AtPath, AtLock, Unharmed, Harmed,
+        // cleaning: a dead socket is gone (or: Absent)
+        Removed,
     }
 }
 

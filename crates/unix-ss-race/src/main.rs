@@ -1,13 +1,20 @@
-//! `unix-ss-torture`: the torture on the command line, for CI and for long runs.
+//! `unix-ss-torture`: the torture, the flood and the soak on the command line, for CI and for long runs.
+
+mod cli;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use cli::print;
 use unix_ss_race::torture::{self, Options, Summary};
-use unix_ss_race::{Defect, WORKER};
+use unix_ss_race::{Counted, Defect, WORKER};
+
+/// For the soak, which counts to the byte.
+#[global_allocator]
+static HEAP: Counted = Counted;
 
 /// Torture server sockets with many processes, and judge what happened
 ///
@@ -15,8 +22,11 @@ use unix_ss_race::{Defect, WORKER};
 /// killed and paused, robbed and given foreign files; a checker looks for every broken promise. Exit status 0: nothing
 /// found; 1: violations, or it could not be run.
 #[derive(Debug, Parser)]
-#[command(name = "unix-ss-torture", version, max_term_width = 100)]
+#[command(name = "unix-ss-torture", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    instead: Option<Instead>,
+
     /// How long, in whole seconds; without --operations, 5
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -54,6 +64,12 @@ struct Arguments {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Instead {
+    Flood(cli::flood::Flood),
+    Soak(cli::soak::Soak),
+}
+
 /// A list to clap would be a list of arguments.
 #[derive(Clone, Debug)]
 struct Planted(Vec<Defect>);
@@ -80,7 +96,12 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run(&arguments) {
+    let good = match &arguments.instead {
+        None => run(&arguments),
+        Some(Instead::Flood(flood)) => cli::flood::run(flood),
+        Some(Instead::Soak(soak)) => cli::soak::run(soak),
+    };
+    match good {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -127,13 +148,6 @@ fn run(arguments: &Arguments) -> io::Result<bool> {
     Ok(good)
 }
 
-fn print(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // whoever read us has seen enough
-        result => result,
-    }
-}
-
 fn json(options: &Options, summary: &Summary) -> io::Result<String> {
     let mut value = serde_json::to_value(summary)?;
     value["seed"] = options.seed.into();
@@ -157,7 +171,12 @@ fn text(options: &Options, summary: &Summary) -> String {
             summary.total(),
             list(summary.operations.iter().map(|(what, number)| format!("{number} {what}")).collect())
         ),
-        format!("owners: {}", list(summary.owners.iter().map(|(who, number)| format!("{number} {who}")).collect())),
+        format!(
+            "owners: {}; {} were healed, {} were replaced",
+            list(summary.owners.iter().map(|(who, number)| format!("{number} {who}")).collect()),
+            summary.heals,
+            summary.hand_overs
+        ),
         format!("refused: {}", list(summary.refusals.iter().map(|(why, number)| format!("{number} {why}")).collect())),
         format!("clients: {}", list(summary.clients.iter().map(|(how, number)| format!("{number} {how}")).collect())),
         format!("{} violations", summary.violations.len()),

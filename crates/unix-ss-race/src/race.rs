@@ -13,6 +13,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::file_system;
 use crate::recipe::Strategy;
 
 pub use plot::svg;
@@ -106,19 +107,5 @@ pub fn run(options: &Options) -> io::Result<Report> {
         seed: options.seed,
         file_system: file_system(dir.path())?,
         outcomes,
-    })
-}
-
-fn file_system(dir: &std::path::Path) -> io::Result<String> {
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a magic number; widths differ")]
-    let magic = rustix::fs::statfs(dir)?.f_type as u32;
-    Ok(match magic {
-        0xef53 => "ext4".to_owned(), // and ext2 and ext3, which hardly anybody has
-        0x0102_1994 => "tmpfs".to_owned(),
-        0x794c_7630 => "overlayfs".to_owned(),
-        0x5846_5342 => "xfs".to_owned(),
-        0x9123_683e => "btrfs".to_owned(),
-        0x2fc1_2fc1 => "zfs".to_owned(),
-        magic => format!("a file system of type {magic:#x}"),
     })
 }

@@ -98,11 +98,23 @@ pub enum Defect {
     LockByExistence,
     /// A file of its own that nobody removes.
     LeavesAFile,
+    /// Replaced, it shuts at once, without a time for those who have found its socket already.
+    NoGrace,
+    /// Takes over without a word to the predecessor, which may sleep in accept().
+    NoKnock,
+    /// Takes over from any live server, marked or not.
+    TakesOverFromAnybody,
+    /// Renames its socket over the path without the lock.
+    RenamesWithoutLock,
+    /// Replaced, it unlinks what has the name, which is its successor's.
+    RemovesItsSuccessor,
+    /// Replaced, it drops its queue.
+    DropsItsQueueWhenReplaced,
 }
 
 impl Defect {
     /// All but [`Defect::None`].
-    pub const ALL: [Defect; 11] = [
+    pub const ALL: [Defect; 17] = [
         Defect::CloseWithoutLock,
         Defect::CloseWithoutLook,
         Defect::NoSecondLook,
@@ -114,6 +126,12 @@ impl Defect {
         Defect::BindsAgain,
         Defect::LockByExistence,
         Defect::LeavesAFile,
+        Defect::NoGrace,
+        Defect::NoKnock,
+        Defect::TakesOverFromAnybody,
+        Defect::RenamesWithoutLock,
+        Defect::RemovesItsSuccessor,
+        Defect::DropsItsQueueWhenReplaced,
     ];
 
     /// Its name on the command line.
@@ -132,6 +150,12 @@ impl Defect {
             Defect::BindsAgain => "binds-again",
             Defect::LockByExistence => "lock-by-existence",
             Defect::LeavesAFile => "leaves-a-file",
+            Defect::NoGrace => "no-grace",
+            Defect::NoKnock => "no-knock",
+            Defect::TakesOverFromAnybody => "takes-over-from-anybody",
+            Defect::RenamesWithoutLock => "renames-without-lock",
+            Defect::RemovesItsSuccessor => "removes-its-successor",
+            Defect::DropsItsQueueWhenReplaced => "drops-its-queue-when-replaced",
         }
     }
 
@@ -145,14 +169,24 @@ impl Defect {
             | Defect::CloseWithoutLook
             | Defect::NoSecondLook
             | Defect::AnyErrorIsDeath
-            | Defect::BindsAgain => &THEFT,
+            | Defect::BindsAgain
+            | Defect::TakesOverFromAnybody
+            | Defect::RenamesWithoutLock
+            | Defect::RemovesItsSuccessor => &THEFT,
             Defect::AnyKindIsDead => &[Rule::ForeignFileHarmed],
             Defect::InheritedListener => &[Rule::InUseByNobody, Rule::AnswerByANonOwner],
-            Defect::DropsItsQueue => &[Rule::ClientLost],
+            Defect::DropsItsQueue | Defect::DropsItsQueueWhenReplaced => &[Rule::ClientLost],
+            Defect::NoGrace => &[Rule::ClientTurnedAway],
+            Defect::NoKnock => &[Rule::NotTold],
             Defect::AnswersAfterItsEnd => &[Rule::AnswerByANonOwner],
             Defect::LockByExistence => &[Rule::SpuriousError, Rule::SpuriousCloseError, Rule::Blocked],
             Defect::LeavesAFile => &[Rule::LeftOver],
         }
+    }
+
+    /// It shows only where servers take over from each other.
+    pub(crate) fn is_of_take_over(self) -> bool {
+        self.recipe().hand_over != HandOver::Careful
     }
 
     /// A careful server with this one thing wrong. Where the defect is a race, its window is stretched by a pause, as
@@ -170,6 +204,12 @@ impl Defect {
             Defect::DropsItsQueue => Recipe { drains: false, ..careful },
             Defect::LockByExistence => Recipe { lock: LockFile::Existence, window, ..careful },
             Defect::LeavesAFile => Recipe { leaves_a_file: true, ..careful },
+            Defect::NoGrace => Recipe { hand_over: HandOver::WithoutGrace, ..careful },
+            Defect::NoKnock => Recipe { hand_over: HandOver::WithoutKnock, ..careful },
+            Defect::TakesOverFromAnybody => Recipe { hand_over: HandOver::FromAnybody, ..careful },
+            Defect::RenamesWithoutLock => Recipe { hand_over: HandOver::WithoutLock, window, ..careful },
+            Defect::RemovesItsSuccessor => Recipe { hand_over: HandOver::RemovesName, ..careful },
+            Defect::DropsItsQueueWhenReplaced => Recipe { hand_over: HandOver::DropsQueue, window, ..careful },
         }
     }
 }
@@ -189,6 +229,8 @@ pub(crate) struct Recipe {
     /// A graceful end serves the queue.
     pub(crate) drains: bool,
     pub(crate) leaves_a_file: bool,
+    /// How it takes over, and is replaced.
+    pub(crate) hand_over: HandOver,
     /// A pause where the race is.
     pub(crate) window: Duration,
 }
@@ -201,8 +243,21 @@ impl Recipe {
         removal: Removal::CheckedUnderLock,
         drains: true,
         leaves_a_file: false,
+        hand_over: HandOver::Careful,
         window: Duration::ZERO,
     };
+}
+
+/// As it should be, or with one thing wrong: see [`Defect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    Careful,
+    WithoutGrace,
+    WithoutKnock,
+    FromAnybody,
+    WithoutLock,
+    RemovesName,
+    DropsQueue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use unix_stream_server::{Claim, Error, ErrorKind, LockScope, Ownership, ServerSocket, Status};
 
-use crate::by_hand::{ByHand, Refusal, accept_all};
+use crate::by_hand::{ByHand, Refusal, accept_all, accept_one};
 use crate::history::Word;
 use crate::recipe::Recipe;
 
@@ -21,7 +20,7 @@ pub(crate) enum Way {
 }
 
 /// What it is to be like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
     pub(crate) mode: u32,
     pub(crate) life: bool,
@@ -31,6 +30,10 @@ pub(crate) struct Wish {
     pub(crate) claims: bool,
     /// The library: listener and ownership apart.
     pub(crate) parts: bool,
+    /// A successor may take over from it.
+    pub(crate) replaceable: bool,
+    /// It takes over from a live server that may be replaced.
+    pub(crate) takes_over: bool,
 }
 
 #[derive(Debug)]
@@ -42,10 +45,11 @@ pub(crate) enum Server {
 
 impl Server {
     pub(crate) fn create(way: Way, path: &Path, wish: Wish) -> Result<Server, Word> {
-        let Wish { mode, life, backlog, timeout, claims, parts } = wish;
+        let Wish { mode, life, backlog, timeout, claims, parts, replaceable, takes_over } = wish;
         match way {
             Way::Library => {
                 let mut builder = ServerSocket::builder().mode(mode).lock_timeout(timeout);
+                builder = builder.replaceable(replaceable).take_over(takes_over);
                 if life {
                     builder = builder.lock_scope(LockScope::Lifetime);
                 }
@@ -63,10 +67,7 @@ impl Server {
                     Err(error) => Ok(Server::Library(*error.server)),
                 }
             }
-            Way::Recipe(recipe) => {
-                let backlog = backlog.and_then(|clients| i32::try_from(clients).ok()).unwrap_or(i32::MAX);
-                ByHand::create(path, recipe, backlog, timeout).map(Server::ByHand).map_err(of_refusal)
-            }
+            Way::Recipe(recipe) => ByHand::create(path, recipe, wish).map(Server::ByHand).map_err(of_refusal),
         }
     }
 
@@ -80,13 +81,7 @@ impl Server {
 
     /// The next client, if one is queued.
     pub(crate) fn accept(&self) -> Option<UnixStream> {
-        loop {
-            match accept_with(self.as_fd(), SocketFlags::CLOEXEC) {
-                Ok(client) => return Some(UnixStream::from(client)),
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(_) => return None,
-            }
-        }
+        accept_one(self)
     }
 
     /// Ends, and serves who is queued; says what was at the path.

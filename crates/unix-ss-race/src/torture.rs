@@ -6,8 +6,10 @@
 mod client;
 mod conductor;
 mod foreign;
+mod healing;
 mod server;
 mod sites;
+mod yielding;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -67,6 +69,10 @@ pub struct Summary {
     pub operations: BTreeMap<&'static str, u64>,
     /// How many of the starts got their path, by party.
     pub owners: BTreeMap<String, u64>,
+    /// How often a server was replaced, and handed out its queue.
+    pub hand_overs: u64,
+    /// How often a server whose socket was deleted has put another there.
+    pub heals: u64,
     /// Errors that were to be expected, by kind.
     pub refusals: BTreeMap<String, u64>,
     /// What the clients met, by kind.
@@ -170,6 +176,7 @@ struct SiteJob {
     mode: u32,
     life: bool,
     short_queues: bool,
+    hand_overs: bool,
 }
 
 impl Job {

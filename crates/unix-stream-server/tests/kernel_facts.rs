@@ -260,6 +260,33 @@ fn sock_diag_names_the_bound_inode_queue_and_backlog_of_a_listener_if_it_answers
     }
 }
 
+#[test]
+fn sock_diag_lists_who_is_queued_in_order_and_0_for_one_who_has_closed_if_it_answers() {
+    let scratch = Scratch::shared();
+    let server = listening(scratch.path("s"));
+    net::listen(&server, 7).unwrap();
+    let number = |socket: &OwnedFd| fs::fstat(socket).unwrap().st_ino;
+    let clients: Vec<_> = (0..3).map(|_| client(scratch.path("s"))).collect();
+    let numbers: Vec<_> = clients.iter().map(|client| number(client) as u32).collect();
+    match sock_diag::queued(number(&server)) {
+        Ok(queued) => assert_eq!(queued, numbers),
+        Err(errno) => return eprintln!("this kernel lists no queues ({errno})"),
+    }
+    let mut clients = clients.into_iter();
+    // What one has sent before does not show once it has closed.
+    let gone = clients.next().unwrap();
+    rustix::io::write(&gone, b"x").unwrap();
+    drop(gone);
+    let (silent, sender) = (clients.next().unwrap(), clients.next().unwrap());
+    rustix::io::write(&sender, b"x").unwrap();
+    assert_eq!(sock_diag::queued(number(&server)), Ok(vec![0, numbers[1], numbers[2]]));
+    assert_eq!(sock_diag::sent(number(&silent)), Ok(0));
+    assert!(sock_diag::sent(number(&sender)).unwrap() > 0);
+    let first = net::accept(&server).unwrap();
+    assert_eq!(rustix::io::read(&first, &mut [0; 2]), Ok(1));
+    assert_eq!(sock_diag::queued(number(&server)), Ok(numbers[1..].to_vec()));
+}
+
 // ---- pins ----
 
 #[test]
@@ -559,6 +586,17 @@ fn close_of_a_listener_resets_the_clients_in_its_queue() {
     let client = client(scratch.path("s"));
     drop(server);
     assert_eq!(rustix::io::read(&client, &mut [0; 1]), Err(Errno::CONNRESET));
+}
+
+#[test]
+fn so_error_after_the_end_of_a_listener_tells_who_was_queued_from_who_was_accepted() {
+    let scratch = Scratch::shared();
+    let server = listening(scratch.path("s"));
+    let (accepted, queued) = (client(scratch.path("s")), client(scratch.path("s")));
+    drop(net::accept(&server).unwrap());
+    drop(server);
+    assert_eq!(rustix::net::sockopt::socket_error(&accepted).unwrap(), Ok(()));
+    assert_eq!(rustix::net::sockopt::socket_error(&queued).unwrap(), Err(Errno::CONNRESET));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::hand_over;
 use crate::history::{Event, What, Word};
 
 /// A span of time: both ends belong to it.
@@ -58,7 +59,10 @@ pub(super) fn parties(events: &[Event]) -> Parties {
 pub(super) struct Owner {
     pub(super) token: u64,
     pub(super) worker: Worker,
-    tried: u64,
+    pub(super) tried: u64,
+    /// A successor may take over from it; it takes over from a predecessor that allows it.
+    pub(super) yields: bool,
+    pub(super) takes_over: bool,
     refused: bool,
     pub(super) own: Option<Span>,
     /// How it set out to end, and when.
@@ -67,15 +71,18 @@ pub(super) struct Owner {
     pub(super) closed: Option<(Word, u64)>,
     dying: u64,
     /// The first deletion that may have hit it, and the first that has.
-    maybe_deleted: u64,
+    pub(super) maybe_deleted: u64,
     deleted: u64,
+    /// The first take-over that may have hit it, and when somebody else surely had come after it.
+    pub(super) maybe_taken: u64,
+    pub(super) followed: u64,
 }
 
 impl Owner {
     /// When it surely owned the path.
     pub(super) fn sure(&self) -> Option<Span> {
         let from = self.own?.to;
-        let to = self.ending().min(self.maybe_deleted);
+        let to = self.ending().min(self.maybe_deleted).min(self.maybe_taken);
         (from < to).then_some(Span { from, to })
     }
 
@@ -92,12 +99,22 @@ impl Owner {
     /// When the path possibly led to it.
     pub(super) fn reachable(&self) -> Span {
         let Span { from, to } = self.alive();
-        Span { from, to: to.min(self.deleted) }
+        Span { from, to: to.min(self.deleted).min(self.followed) }
     }
 
     /// Its end was graceful, and came to its end.
     pub(super) fn drained(&self) -> bool {
-        matches!((self.closing, self.closed), (Some((Word::Drain, _)), Some(_)))
+        matches!((self.closing, self.closed), (Some((Word::Drain | Word::HandedOver | Word::Healed, _)), Some(_)))
+    }
+
+    /// It ended because it had been replaced, with a grace time: the path was another's, before and after.
+    pub(super) fn handed_over(&self) -> bool {
+        matches!((self.closing, self.closed), (Some((Word::HandedOver, _)), Some(_)))
+    }
+
+    /// When it surely had the path, if it was to get it.
+    pub(super) fn created(&self) -> u64 {
+        self.own.map_or(self.worker.reaped, |own| own.to)
     }
 }
 
@@ -112,6 +129,8 @@ pub(super) fn owners(events: &[Event], parties: &Parties, deletions: &[Span]) ->
                     token: event.token,
                     worker,
                     tried: event.t[0],
+                    yields: matches!(event.word, Word::Replaceable | Word::Both),
+                    takes_over: matches!(event.word, Word::TakesOver | Word::Both),
                     refused: false,
                     own: None,
                     closing: None,
@@ -119,6 +138,8 @@ pub(super) fn owners(events: &[Event], parties: &Parties, deletions: &[Span]) ->
                     dying: u64::MAX,
                     maybe_deleted: u64::MAX,
                     deleted: u64::MAX,
+                    maybe_taken: u64::MAX,
+                    followed: u64::MAX,
                 },
             );
         }
@@ -146,5 +167,6 @@ pub(super) fn owners(events: &[Event], parties: &Parties, deletions: &[Span]) ->
         owner.deleted = first(own.to, |deletion| deletion.from).map_or(u64::MAX, |deletion| deletion.to);
     }
     owners.sort_by_key(|owner| owner.tried);
+    hand_over::note(&mut owners);
     owners
 }

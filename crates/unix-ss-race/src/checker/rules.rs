@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::hand_over::covered;
 use super::owners::{Owner, Parties, Span, owners};
-use super::{Rule, SiteRules, Violation};
+use super::{GRACE, Rule, SiteRules, Violation};
 use crate::history::{Event, What, Word};
 
 struct Site<'a> {
@@ -14,6 +15,8 @@ struct Site<'a> {
     by_token: HashMap<u64, Owner>,
     /// Sure ownerships and whose they are, sorted.
     sure: Vec<(Span, u64)>,
+    /// When the path led to one server or another, and who was the first of them; see [`covered`].
+    covered: Vec<(Span, u64)>,
     deletions: Vec<Span>,
     /// When something foreign possibly stood at the path, and at the lock.
     at_path: Vec<Span>,
@@ -33,6 +36,7 @@ pub(super) fn check_site(rules: SiteRules, events: &[Event], parties: &Parties) 
         rules,
         parties,
         by_token: owners.iter().map(|owner| (owner.token, *owner)).collect(),
+        covered: covered(&owners, &deletions),
         owners,
         sure,
         deletions,
@@ -47,6 +51,12 @@ pub(super) fn check_site(rules: SiteRules, events: &[Event], parties: &Parties) 
         match event.what {
             What::Client => site.client(event),
             What::Refused => site.refusal(event),
+            What::Cleaned => site.cleaned(event),
+            What::Slept => site.slept(event),
+            What::Succeeded if event.word != Word::None => {
+                let (word, who) = (event.word.as_str(), site.name(event.token));
+                site.found(Rule::SpuriousError, format!("{word} to {who}, which waited for its predecessor"));
+            }
             What::Unplanted if event.word == Word::Harmed => {
                 site.found(Rule::ForeignFileHarmed, format!("at {}", site.time(event.t[0])));
             }
@@ -84,6 +94,12 @@ fn planted(events: &[Event], place: Word) -> Vec<(Span, Span)> {
 /// Does one of these, which are sorted and do not overlap, meet the span?
 fn any_meets(sorted: &[Span], span: Span) -> bool {
     sorted.get(sorted.partition_point(|other| other.to < span.from)).is_some_and(|other| other.from <= span.to)
+}
+
+/// Of these, which are sorted by their beginnings, the last that can hold the span, if it does.
+fn that_holds(sorted: &[(Span, u64)], span: Span) -> Option<u64> {
+    let (last, token) = sorted.get(sorted.partition_point(|(other, _)| other.from < span.from).checked_sub(1)?)?;
+    last.holds(span).then_some(*token)
 }
 
 impl Site<'_> {
@@ -126,9 +142,7 @@ impl Site<'_> {
     /// The sure ownership that holds a span, if there is one.
     fn sure_owner(&self, span: Span) -> Option<u64> {
         // Where there are overlaps (which are told anyway) the latest begun is as good as any.
-        let (sure, token) =
-            self.sure.get(self.sure.partition_point(|(sure, _)| sure.from < span.from).checked_sub(1)?)?;
-        sure.holds(span).then_some(*token)
+        that_holds(&self.sure, span)
     }
 
     fn client(&mut self, event: &Event) {
@@ -153,10 +167,18 @@ impl Site<'_> {
             Word::Reset | Word::Unanswered => self.unserved(event, connect),
             // A name between two servers, a queue that is full for long, whatever it is: not while somebody owns it.
             word => {
+                let late = u64::try_from(GRACE.as_nanos()).unwrap_or(u64::MAX);
                 if let Some(owner) = self.sure_owner(connect) {
                     let (owner, until) = (self.name(owner), self.time(connect.to));
                     let word = word.as_str();
                     self.found(Rule::ClientTurnedAway, format!("{word} from {at} to {until}, when {owner} owned it"));
+                } else if word == Word::Absent || word == Word::Refused && connect.to - connect.from < late {
+                    // Who is longer than the grace time on his way may come too late to a server that was replaced.
+                    if let Some(first) = that_holds(&self.covered, connect) {
+                        let (first, until) = (self.name(first), self.time(connect.to));
+                        let seen = format!("{} from {at} to {until}, in the hand-overs since {first}", word.as_str());
+                        self.found(Rule::ClientTurnedAway, seen);
+                    }
                 }
             }
         }
@@ -215,6 +237,41 @@ impl Site<'_> {
         }
     }
 
+    /// What a cleaner says of the path.
+    fn cleaned(&mut self, event: &Event) {
+        let span = Span { from: event.t[0], to: event.t[1] };
+        if !matches!(event.word, Word::Removed | Word::Absent) {
+            return self.refusal(event);
+        }
+        if let Some(owner) = self.sure_owner(span).or_else(|| that_holds(&self.covered, span)) {
+            let (word, at, owner) = (event.word.as_str(), self.time(span.from), self.name(owner));
+            self.found(
+                Rule::LiveTakenForDead,
+                format!("{word} to a cleaner at {at}, when {owner}, or its successor, was there"),
+            );
+        }
+    }
+
+    /// One that had been replaced, and that nobody had come to wake.
+    fn slept(&mut self, event: &Event) {
+        let until = event.t[0];
+        let Some(sleeper) = self.by_token.get(&event.token).copied() else { return };
+        let Some(own) = sleeper.own else { return };
+        if any_meets(&self.deletions, Span { from: own.from, to: until }) {
+            return;
+        }
+        // Whoever may have replaced it has come back from that, with the knock behind it.
+        let begun = self.owners.partition_point(|owner| owner.tried < until);
+        let mut takers = self.owners[..begun]
+            .iter()
+            .filter(|taker| taker.takes_over && taker.token != sleeper.token && taker.created() > own.from)
+            .peekable();
+        if takers.peek().is_some() && takers.all(|taker| taker.own.is_some_and(|own| own.to < until)) {
+            let (who, at) = (self.name(sleeper.token), self.time(until));
+            self.found(Rule::NotTold, format!("{who} had been replaced, and slept until {at}"));
+        }
+    }
+
     fn anybody_lived(&self, span: Span) -> bool {
         let begun = self.owners.partition_point(|owner| owner.alive().from <= span.to);
         // From the latest begun backwards: nearly always the first or second is it.
@@ -236,7 +293,7 @@ impl Site<'_> {
             let life = Span { from: own.from, to: closed };
             let (who, at) = (self.name(owner.token), self.time(closing));
             match word {
-                Word::Gone | Word::Replaced if !any_meets(&self.deletions, life) => {
+                Word::Gone | Word::Replaced if !any_meets(&self.deletions, life) && owner.maybe_taken > closed => {
                     self.found(Rule::PathLost, format!("{who} found its path {} at {at}", word.as_str()));
                 }
                 Word::StillOurs

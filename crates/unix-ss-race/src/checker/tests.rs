@@ -1,5 +1,7 @@
 //! The judge judged: for each rule a history that breaks it, and the nearest ones that do not.
 
+mod hand_over;
+
 use super::{Rule, SiteRules, check};
 use crate::history::{Event, What, Word};
 
@@ -12,7 +14,13 @@ struct Story(Vec<Event>);
 impl Story {
     fn new() -> Self {
         let born = |worker, word| Event::new(What::Born, word, 0, worker).peer(1_000 + worker).at([1]);
-        Story(vec![born(1, Word::Ours), born(2, Word::Ours), born(3, Word::GitLike), born(9, Word::Visitor)])
+        Story(vec![
+            born(1, Word::Ours),
+            born(2, Word::Ours),
+            born(3, Word::GitLike),
+            born(4, Word::Ours),
+            born(9, Word::Visitor),
+        ])
     }
 
     fn tell(mut self, what: What, word: Word, worker: u32, at: [u64; 2]) -> Self {
@@ -23,6 +31,11 @@ impl Story {
     /// A server (its worker's number is its token) that is created between two times.
     fn owns(self, worker: u32, from: u64, to: u64) -> Self {
         self.tell(What::Try, Word::None, worker, [from - 1, 0]).tell(What::Own, Word::None, worker, [from, to])
+    }
+
+    /// The same of one that may be replaced, or takes over, or both.
+    fn yields(self, worker: u32, asks: Word, from: u64, to: u64) -> Self {
+        self.tell(What::Try, asks, worker, [from - 1, 0]).tell(What::Own, Word::None, worker, [from, to])
     }
 
     fn ends(self, worker: u32, how: Word, from: u64, to: u64) -> Self {

@@ -68,7 +68,7 @@ fn start(strategy: Strategy, path: &Path) -> Result<Server, Word> {
         _ => Duration::from_secs(5),
     };
     let way = strategy.recipe().map_or(Way::Library, Way::Recipe);
-    Server::create(way, path, Wish { mode: 0o600, life: false, backlog: None, timeout, claims: false, parts: false })
+    Server::create(way, path, Wish { mode: 0o600, timeout, ..Wish::default() })
 }
 
 /// Somewhere in what follows, this process ends.

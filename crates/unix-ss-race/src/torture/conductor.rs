@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use unix_stream_server::{LockScope, ServerSocket};
+use unix_stream_server::{Builder, LockScope, ServerSocket};
 
 use super::foreign::Foreign;
 use super::sites::{SITES, Site, make};
@@ -124,7 +124,7 @@ impl<'a> Conductor<'a> {
         let stays = self.options.defect == Some(Defect::LockByExistence);
         let timeout = if stays { LOCK_TIMEOUT_IF_IT_STAYS } else { LOCK_TIMEOUT };
         let sites = self.sites.iter().zip(&SITES);
-        let admits = |site: &Site| site.admits(party, self.options.defect.is_some());
+        let admits = |site: &Site| site.admits(party, self.options.defect);
         let job = Job {
             number: self.born,
             seed: self.random.u64(..),
@@ -311,7 +311,8 @@ impl<'a> Conductor<'a> {
     fn last_start(&mut self, site: &SiteJob, name: &'static str) {
         let scope = if site.life { LockScope::Lifetime } else { LockScope::Startup };
         let builder = ServerSocket::builder().lock_timeout(Duration::from_secs(1)).lock_scope(scope);
-        if let Err(error) = builder.create(&site.path).and_then(ServerSocket::close) {
+        let done = if site.hand_overs { one_after_the_other(&builder, site) } else { builder.create(&site.path) };
+        if let Err(error) = done.and_then(ServerSocket::close) {
             self.found(Rule::Blocked, name, error.to_string());
         }
         let names = |dir: &Path| -> Vec<PathBuf> {
@@ -327,6 +328,16 @@ impl<'a> Conductor<'a> {
     }
 }
 
+/// The last of two servers, of which it has taken over from the first: that clears what killed successors have left.
+fn one_after_the_other(builder: &Builder, site: &SiteJob) -> unix_stream_server::Result<ServerSocket> {
+    let builder = builder.clone().replaceable(true).take_over(true);
+    let first = builder.create(&site.path)?;
+    let mut last = builder.create(&site.path)?;
+    first.until_replaced().grace(Duration::ZERO).for_each(drop);
+    last.wait_for_predecessor(Duration::from_secs(1))?;
+    Ok(last)
+}
+
 /// Adds up what was done.
 fn count(summary: &mut Summary, events: &[Event]) {
     for ((what, word), number) in checker::counts(events) {
@@ -336,12 +347,17 @@ fn count(summary: &mut Summary, events: &[Event]) {
             What::Kill | What::Dying => "kills",
             What::Deleted => "deletions",
             What::Planted => "foreign files",
+            What::Cleaned => "cleanings",
             What::Client => "connects",
             _ => "",
         };
         match what {
             What::Client => *summary.clients.entry(word.as_str().to_owned()).or_default() += number,
-            What::Refused => *summary.refusals.entry(word.as_str().to_owned()).or_default() += number,
+            What::Closing if word == Word::HandedOver => summary.hand_overs += number,
+            What::Closing if word == Word::Healed => summary.heals += number,
+            What::Refused | What::Cleaned if word != Word::Absent && word != Word::Removed => {
+                *summary.refusals.entry(word.as_str().to_owned()).or_default() += number
+            }
             _ => {}
         }
         if !operation.is_empty() {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
+use unix_stream_server::{PathState, ServerSocket};
 
 use super::{Job, Party, SiteJob};
 use crate::clock::now;
 use crate::history::{Event, History, What, Word};
 use crate::process::{self, is_told_to_end, kill_self};
 use crate::recipe::{Defect, Strategy};
-use crate::server::{Server, Way, Wish};
+use crate::server::{Server, Way, Wish, of_error};
 
 const BACKLOGS: [Option<u32>; 5] = [Some(0), Some(1), Some(8), None, None];
 
@@ -41,10 +42,10 @@ impl End {
 }
 
 pub(super) struct Worker {
-    job: Job,
+    pub(super) job: Job,
     way: Way,
-    history: History,
-    random: fastrand::Rng,
+    pub(super) history: History,
+    pub(super) random: fastrand::Rng,
     counter: u64,
 }
 
@@ -70,8 +71,11 @@ impl Worker {
     pub(super) fn run(&mut self) -> std::io::Result<()> {
         while !is_told_to_end(Duration::ZERO) {
             let site = self.job.choose_site(&mut self.random);
-            self.counter += 1;
-            let token = u64::from(self.job.number) << 20 | self.counter;
+            if matches!(self.job.party, Some(Party::Ours | Party::OtherUser)) && self.random.u8(..12) == 0 {
+                self.clean(&site)?;
+                continue;
+            }
+            let token = self.new_token();
             let dies = self.one_life(&site, token)?;
             if dies {
                 kill_self(); // with the fuse lit, the next life would end without a word
@@ -80,11 +84,24 @@ impl Worker {
         Ok(())
     }
 
+    pub(super) fn new_token(&mut self) -> u64 {
+        self.counter += 1;
+        u64::from(self.job.number) << 20 | self.counter
+    }
+
     /// Whether the fuse has been lit.
     fn one_life(&mut self, site: &SiteJob, token: u64) -> std::io::Result<bool> {
         let number = self.job.number;
         let event = |what, word| Event::new(what, word, site.index, number).token(token);
-        self.history.tell(&event(What::Try, Word::None).at([now()]))?;
+        let replaceable = site.hand_overs && self.random.u8(..4) != 0;
+        let takes_over = site.hand_overs && self.random.u8(..4) != 0;
+        let asks = match (replaceable, takes_over) {
+            (true, true) => Word::Both,
+            (true, false) => Word::Replaceable,
+            (false, true) => Word::TakesOver,
+            (false, false) => Word::None,
+        };
+        self.history.tell(&event(What::Try, asks).at([now()]))?;
         // git's lock stays for ever when its holder is killed, and its end is not under a lock either: what that does
         // to others is its own. So git-like servers are killed only while they hold.
         let dies = !self.is_git() && self.random.u8(..16) == 0;
@@ -97,11 +114,13 @@ impl Worker {
             life: site.life,
             backlog: if site.short_queues { *self.random.choice(&BACKLOGS).unwrap_or(&None) } else { None },
             timeout: self.job.lock_timeout(),
-            claims: self.random.u8(..4) == 0,
-            parts: self.random.u8(..4) == 0,
+            claims: self.random.u8(..4) == 0 && !takes_over, // a claim does not take over
+            parts: self.random.u8(..4) == 0 && !site.hand_overs,
+            replaceable,
+            takes_over,
         };
         let before = now();
-        let server = match Server::create(self.way, &site.path, wish) {
+        let mut server = match Server::create(self.way, &site.path, wish) {
             Ok(server) => server,
             Err(word) => {
                 self.history.tell(&event(What::Refused, word).at([before, now()]))?;
@@ -112,9 +131,39 @@ impl Worker {
         };
         self.history.tell(&event(What::Own, Word::None).at([before, now()]))?;
         server.set_nonblocking();
-        let server = self.hold(server, token);
+        if let (true, Server::Library(server), true) = (site.life && takes_over, &mut server, self.random.bool()) {
+            let before = now();
+            let word = server
+                .wait_for_predecessor(self.job.lock_timeout())
+                .map_or_else(|error| of_error(&error), |()| Word::None);
+            self.history.tell(&event(What::Succeeded, word).at([before, now()]))?;
+        }
+        let mut server = if replaceable && self.random.u8(..8) != 0 {
+            match self.hold_until_replaced(server, site, token)? {
+                Some(server) => server,
+                None => return Ok(dies),
+            }
+        } else {
+            self.hold(server, token)
+        };
+        let mut token = token;
+        if let Some(new) = self.heal(&mut server, site, (token, asks), before, dies)? {
+            token = new;
+            server = self.hold(server, token);
+        }
         self.end(server, site, token)?;
         Ok(dies)
+    }
+
+    fn clean(&mut self, site: &SiteJob) -> std::io::Result<()> {
+        let before = now();
+        let cleaned = ServerSocket::builder().lock_timeout(self.job.lock_timeout()).remove_dead(&site.path);
+        let word = match cleaned {
+            Ok(PathState::Absent) => Word::Absent,
+            Ok(_) => Word::Removed,
+            Err(error) => of_error(&error),
+        };
+        self.history.tell(&Event::new(What::Cleaned, word, site.index, self.job.number).at([before, now()]))
     }
 
     /// Serves for a while, or lets its queue fill.
@@ -198,7 +247,7 @@ impl Worker {
 }
 
 /// Says who it is that answers.
-fn answer(mut client: UnixStream, token: u64) {
+pub(super) fn answer(mut client: UnixStream, token: u64) {
     let _ = client.write_all(format!("{token:016x}").as_bytes()); // a prober has gone already
 }
 
