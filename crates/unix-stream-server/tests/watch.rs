@@ -430,6 +430,16 @@ fn a_directory_that_cannot_be_looked_into_is_unknown_and_known_again_later() {
         assert_eq!(told(&mut watch), Status::Ours);
         assert!(!watch.is_polling());
         drop(server);
+        // Nor where the directory is listened to: it tells of what is in it, and not of its own mode.
+        let server = ServerSocket::builder().mode(0o222).create(&path).expect("create");
+        let mut watch = server.watch().expect("watch");
+        chmod(&dir.join("d"), 0);
+        assert_eq!(watch.check().expect("a check"), Some(Status::Unknown { errno: libc::EACCES }));
+        assert!(watch.is_polling());
+        chmod(&dir.join("d"), 0o700);
+        assert_eq!(told(&mut watch), Status::Ours);
+        assert!(!watch.is_polling());
+        drop(server);
     });
 }
 

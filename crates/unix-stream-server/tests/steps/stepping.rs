@@ -6,6 +6,7 @@ mod kills;
 mod operations;
 mod pauses;
 mod scene;
+mod watches;
 
 /// Everything is tried, where otherwise some of it is left out for the sake of time.
 const ALL: &str = "UNIX_STREAM_SERVER_ALL_STEPS";
