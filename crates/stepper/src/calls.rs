@@ -11,10 +11,10 @@
 //! - Errors of the memory calls: a Rust program whose allocator gets no memory ends.
 
 use libc::{
-    E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBUSY, ECONNABORTED, EDQUOT, EEXIST, EINTR, EINVAL,
-    EIO, EISDIR, ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENODEV, ENOENT, ENOLCK,
-    ENOMEM, ENOPROTOOPT, ENOSPC, ENOSYS, ENOTCONN, ENOTDIR, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM, EPROTO,
-    EPROTONOSUPPORT, EPROTOTYPE, EROFS, ESTALE, ETIMEDOUT, ETXTBSY, EXDEV,
+    E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBUSY, ECHILD, ECONNABORTED, EDQUOT, EEXIST, EINTR,
+    EINVAL, EIO, EISDIR, ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENODEV, ENOENT,
+    ENOLCK, ENOMEM, ENOPROTOOPT, ENOSPC, ENOSYS, ENOTCONN, ENOTDIR, ENOTTY, ENXIO, EOPNOTSUPP, EOVERFLOW, EPERM,
+    EPROTO, EPROTONOSUPPORT, EPROTOTYPE, EROFS, ESTALE, ETIMEDOUT, ETXTBSY, EXDEV,
 };
 
 /// A system call and the ways it can fail.
@@ -202,6 +202,16 @@ const CALLS: &[Call] = &[
     row("setsockopt", libc::SYS_setsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
     row("sendto", libc::SYS_sendto, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM, E2BIG]),
     row("recvfrom", libc::SYS_recvfrom, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM]),
+    row(
+        "socketpair",
+        libc::SYS_socketpair,
+        &[EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, EOPNOTSUPP, EPERM, EPROTONOSUPPORT],
+    ),
+    // processes
+    row("clone", libc::SYS_clone, &[EAGAIN, ENOMEM, ENOSPC, EPERM]),
+    row("wait4", libc::SYS_wait4, &[ECHILD, EINTR]),
+    row("rt_sigprocmask", libc::SYS_rt_sigprocmask, NONE),
+    row("prctl", libc::SYS_prctl, NONE),
     // events
     row("epoll_create1", libc::SYS_epoll_create1, &[EMFILE, ENFILE, ENOMEM]),
     row("epoll_ctl", libc::SYS_epoll_ctl, &[ENOMEM, ENOSPC]),
@@ -242,6 +252,7 @@ const OLD_CALLS: &[Call] = &[
     row("lstat", libc::SYS_lstat, LOOK),
     row("readlink", libc::SYS_readlink, LOOK),
     row("chmod", libc::SYS_chmod, CHANGE),
+    row("poll", libc::SYS_poll, &[EINTR, ENOMEM]),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[Call] = &[];

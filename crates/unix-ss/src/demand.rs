@@ -124,22 +124,16 @@ fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
             Ok(queue) => queue,
             Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
         };
-        let mut staying = queue.iter().copied().filter(|client| !client.is_gone());
-        let first = staying.next();
-        if let Some(client) = first.into_iter().chain(staying).find(|client| client.has_sent() == Some(true)) {
-            return Ok(Look::Demand(Some(client)));
-        }
-        match (queue.first(), first) {
-            (None, _) => return Ok(Look::Nobody),
-            // Whoever is at the head has gone for good, so that it is him whom accept() gives.
-            (Some(head), _) if head.is_gone() => {
-                if take_gone(listener, ownership)? {
-                    return Ok(Look::Demand(None));
-                }
+        let Some(head) = queue.first() else { return Ok(Look::Nobody) };
+        // Whoever is at the head and has gone is gone for good, so that it is him whom accept() gives.
+        if head.is_gone() {
+            if take_gone(listener, ownership)? {
+                return Ok(Look::Demand(None));
             }
-            (Some(_), Some(client)) => return Ok(Look::Silent(client)),
-            (Some(_), None) => return Ok(Look::Nobody), // not reached: the head is not gone
+            continue;
         }
+        let sender = queue.iter().copied().find(|client| client.has_sent() == Some(true));
+        return Ok(sender.map_or(Look::Silent(*head), |client| Look::Demand(Some(client))));
     }
 }
 

@@ -17,6 +17,7 @@ use unix_stream_server::{PathState, inspect};
 use crate::cli::{Ensure, WAIT_LISTEN};
 use crate::detached::{BUSY, READY};
 use crate::message::{reason, say};
+use crate::program::stale_variables;
 use crate::{exit, fenced};
 
 /// The first pause between two looks, doubled each time up to the last.
@@ -36,23 +37,27 @@ fn ensure(args: &Ensure) -> Result<u8, u8> {
     let far = Duration::from_secs(u64::from(u32::MAX));
     let deadline = Instant::now() + args.timeout.min(far);
     let mut pause = FIRST_PAUSE;
+    let mut others = false;
     loop {
         if lives(&args.path)? {
             return Ok(exit::DONE);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        match start(args, left, deadline)? {
+        match start(args, deadline)? {
             Started::Ready => return Ok(exit::DONE),
-            Started::Busy if left.is_zero() => {
-                say(format_args!(
-                    "cannot start the server of {}: another start of it went on all the time",
-                    args.path.display()
-                ));
+            Started::Busy => others = true,
+            Started::Late => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let path = args.path.display();
+            if others {
+                say(format_args!("cannot start the server of {path}: another start of it went on all the time"));
                 return Err(exit::IN_USE);
             }
-            Started::Busy => {}
+            say(format_args!("cannot start the server of {path} within the time; it may still come"));
+            return Err(exit::FAILED);
         }
-        std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        std::thread::sleep(pause.min(left));
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }
@@ -88,9 +93,12 @@ enum Started {
     Ready,
     /// Somebody else is at it.
     Busy,
+    /// There was no word in time, or the supervisor was killed.
+    Late,
 }
 
-fn start(args: &Ensure, left: Duration, deadline: Instant) -> Result<Started, u8> {
+fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
+    let left = deadline.saturating_duration_since(Instant::now());
     let mut supervisor = command(args, left).spawn().map_err(|error| {
         say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
         exit::CANNOT_RUN
@@ -109,12 +117,9 @@ fn start(args: &Ensure, left: Duration, deadline: Instant) -> Result<Started, u8
                 .filter(|&status| status != 0)
                 .unwrap_or(exit::FAILED))
         }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Started::Late),
         Err(error) => {
-            say(format_args!(
-                "cannot start the server of {} within the time: {}; it may still come",
-                args.path.display(),
-                reason(&error)
-            ));
+            say(format_args!("cannot wait for the supervisor of PROG: {}", reason(&error)));
             Err(exit::FAILED)
         }
     }
@@ -123,6 +128,10 @@ fn start(args: &Ensure, left: Duration, deadline: Instant) -> Result<Started, u8
 fn command(args: &Ensure, left: Duration) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("unix-ss");
+    // Not only PROG's: the supervisor is not the service that a manager waits for either.
+    for variable in stale_variables() {
+        command.env_remove(variable);
+    }
     if args.wait_listen {
         command.arg(WAIT_LISTEN).arg("--timeout").arg(time(left));
     } else {

@@ -260,6 +260,33 @@ fn sock_diag_names_the_bound_inode_queue_and_backlog_of_a_listener_if_it_answers
     }
 }
 
+#[test]
+fn sock_diag_lists_who_is_queued_in_order_and_0_for_one_who_has_closed_if_it_answers() {
+    let scratch = Scratch::shared();
+    let server = listening(scratch.path("s"));
+    net::listen(&server, 7).unwrap();
+    let number = |socket: &OwnedFd| fs::fstat(socket).unwrap().st_ino;
+    let clients: Vec<_> = (0..3).map(|_| client(scratch.path("s"))).collect();
+    let numbers: Vec<_> = clients.iter().map(|client| number(client) as u32).collect();
+    match sock_diag::queued(number(&server)) {
+        Ok(queued) => assert_eq!(queued, numbers),
+        Err(errno) => return eprintln!("this kernel lists no queues ({errno})"),
+    }
+    let mut clients = clients.into_iter();
+    // What one has sent before does not show once it has closed.
+    let gone = clients.next().unwrap();
+    rustix::io::write(&gone, b"x").unwrap();
+    drop(gone);
+    let (silent, sender) = (clients.next().unwrap(), clients.next().unwrap());
+    rustix::io::write(&sender, b"x").unwrap();
+    assert_eq!(sock_diag::queued(number(&server)), Ok(vec![0, numbers[1], numbers[2]]));
+    assert_eq!(sock_diag::sent(number(&silent)), Ok(0));
+    assert!(sock_diag::sent(number(&sender)).unwrap() > 0);
+    let first = net::accept(&server).unwrap();
+    assert_eq!(rustix::io::read(&first, &mut [0; 2]), Ok(1));
+    assert_eq!(sock_diag::queued(number(&server)), Ok(numbers[1..].to_vec()));
+}
+
 // ---- pins ----
 
 #[test]
@@ -562,6 +589,17 @@ fn close_of_a_listener_resets_the_clients_in_its_queue() {
 }
 
 #[test]
+fn so_error_after_the_end_of_a_listener_tells_who_was_queued_from_who_was_accepted() {
+    let scratch = Scratch::shared();
+    let server = listening(scratch.path("s"));
+    let (accepted, queued) = (client(scratch.path("s")), client(scratch.path("s")));
+    drop(net::accept(&server).unwrap());
+    drop(server);
+    assert_eq!(rustix::net::sockopt::socket_error(&accepted).unwrap(), Ok(()));
+    assert_eq!(rustix::net::sockopt::socket_error(&queued).unwrap(), Err(Errno::CONNRESET));
+}
+
+#[test]
 fn after_shut_rd_accept_hands_out_all_who_are_queued_and_then_fails() {
     let scratch = Scratch::shared();
     let server = listening(scratch.path("s"));
@@ -807,6 +845,33 @@ fn inotify_on_a_socket_tells_rename_away_and_chmod() {
     assert_eq!(events(&file), [ReadFlags::MOVE_SELF]);
     fs::chmod(scratch.path("away"), Mode::from_raw_mode(0o600)).unwrap();
     assert_eq!(events(&file), [ReadFlags::ATTRIB]);
+}
+
+#[test]
+fn inotify_watches_the_file_behind_a_pin_wherever_its_name_went() {
+    let scratch = Scratch::shared();
+    let _server = listening(scratch.path("s"));
+    let pin = pin(scratch.path("s"));
+    fs::rename(scratch.path("s"), scratch.path("away")).unwrap();
+    let _other = listening(scratch.path("s"));
+    let file = watch(Path::new(&format!("/proc/thread-self/fd/{}", pin.as_raw_fd())));
+    fs::chmod(scratch.path("s"), Mode::from_raw_mode(0o600)).unwrap();
+    assert_eq!(events(&file), []);
+    fs::unlink(scratch.path("away")).unwrap();
+    assert_eq!(events(&file), [ReadFlags::ATTRIB]);
+}
+
+#[test]
+fn inotify_on_a_socket_tells_an_exchange_and_nothing_of_its_neighbours() {
+    let scratch = Scratch::shared();
+    let _servers = [listening(scratch.path("s")), listening(scratch.path("t"))];
+    let (one, other) = (watch(&scratch.path("s")), watch(&scratch.path("t")));
+    stdfs::write(scratch.path("neighbour"), "").unwrap();
+    fs::unlink(scratch.path("neighbour")).unwrap();
+    assert_eq!(events(&one), []);
+    fs::renameat_with(CWD, scratch.path("s"), CWD, scratch.path("t"), RenameFlags::EXCHANGE).unwrap();
+    assert_eq!(events(&one), [ReadFlags::MOVE_SELF]);
+    assert_eq!(events(&other), [ReadFlags::MOVE_SELF]);
 }
 
 #[test]

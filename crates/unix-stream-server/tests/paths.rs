@@ -272,7 +272,7 @@ fn without_proc_nothing_is_taken_for_dead_and_a_long_path_is_refused_before_any_
         let error = hasty().create(dir.join("dead")).expect_err("cannot tell");
         assert_error(&error, ErrorKind::CannotTell, ENOENT);
         assert!(error.to_string().contains("mount /proc"), "{error}");
-        assert_error(&hasty().create(dir.join("live")).expect_err("cannot tell"), ErrorKind::CannotTell, ENOENT);
+        assert_error(&hasty().create(dir.join("live")).expect_err("in use"), ErrorKind::InUse, EADDRINUSE);
         for name in ["dead", "live"] {
             assert_eq!(probe(dir.join(name)).expect("a path"), PathState::CannotTell { errno: ENOENT });
         }

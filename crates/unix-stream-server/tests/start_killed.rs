@@ -1,10 +1,10 @@
-//! Whoever starts a server on demand may be killed at any system call: the next client gets a server, the same or its
-//! first, and nothing is stuck.
+//! Whoever starts a server on demand may be killed at any system call, or any call may fail: the next client gets a server,
+//! the same or its first, and nothing is stuck.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 pub mod support;
 
-use stepper::{Victim, operation};
+use stepper::{End, Side, Victim, call, name, operation};
 use support::child::{self, whole_process};
 use support::start::{Household, answer, is_alive, serve};
 use support::wait::until;
@@ -58,4 +58,79 @@ fn a_starter_killed_at_any_step_leaves_one_server_or_the_next_client_starts_it()
 #[test]
 fn so_does_one_whose_server_makes_its_socket_itself() {
     killed_at_any_step(&this_test!(), "own", true);
+}
+
+/// What a call says, it may say in the middle of a start.
+fn failing_at_any_call(test: &str, role: &str, wait: bool) {
+    match child::role().as_deref() {
+        None | Some("body") => {}
+        Some(role) => serve(role),
+    }
+    whole_process(test, || {
+        let share = if std::env::var_os("UNIX_STREAM_SERVER_ALL_STEPS").is_some() { 1 } else { 5 };
+        let attempt = |home: &Household| {
+            let (path, command) = (home.path(), home.server(role).wait_listen(wait));
+            Victim::fork(move || {
+                let before = child::descriptors();
+                let result = operation(|| connect_or_start(&path, &command));
+                if let Err(error) = &result {
+                    assert!(error.to_string().starts_with("cannot ") && error.raw_os_error() != 0, "{error}");
+                }
+                drop(result);
+                assert_eq!(child::descriptors(), before);
+            })
+        };
+        // The calls when nothing fails.
+        let mut home = Household::new(test);
+        let mut victim = attempt(&home);
+        let mut calls = Vec::new();
+        while let Some(stop) = victim.step() {
+            if stop.side == Side::Entry {
+                calls.push((stop.index, stop.number));
+            }
+        }
+        victim.release();
+        assert_eq!(victim.wait(), End::Exited(0));
+        home.end();
+        let (mut turn, mut tried) = (0, 0);
+        for (index, number) in calls {
+            let row = call(number).unwrap_or_else(|| panic!("{} has no row in stepper::calls", name(number)));
+            for &errno in row.errnos.iter().chain(row.passing) {
+                turn += 1;
+                if turn % share != 0 {
+                    continue;
+                }
+                let mut home = Household::new(test);
+                let mut victim = attempt(&home);
+                // The looks whether it is over have no fixed number.
+                match victim.step_to(index) {
+                    Some(stop) if stop.number == number => victim.fail(errno),
+                    _ => {
+                        victim.kill();
+                        continue;
+                    }
+                }
+                tried += 1;
+                victim.release();
+                let when = format!("{} says {errno} at stop {index}", name(number));
+                assert_eq!(victim.wait(), End::Exited(0), "{when}");
+                let next = connect_or_start(home.path(), &home.server(role).wait_listen(wait));
+                let pid = answer(next.unwrap_or_else(|error| panic!("{when}: {error}")));
+                assert!(home.started().contains(&pid), "{when}");
+                home.end();
+            }
+        }
+        assert!(tried > 20, "{tried} failures");
+        support::tell(&format!("{test}: {tried} failures"));
+    });
+}
+
+#[test]
+fn a_call_that_fails_in_a_start_leaves_nothing_open_or_stuck() {
+    failing_at_any_call(&this_test!(), "serve", false);
+}
+
+#[test]
+fn nor_does_one_where_the_server_makes_its_socket_itself() {
+    failing_at_any_call(&this_test!(), "own", true);
 }

@@ -440,7 +440,7 @@ fn starved_of_descriptors_it_fails_cleanly_until_there_are_enough() {
                     assert_serves(&live, &path);
                     fs::remove_file(&path).expect("unlink");
                     if error.kind() == ErrorKind::InUse {
-                        assert!(failures > 1, "{failures} failures: nothing was tried");
+                        assert!(failures > 0, "{failures} failures: nothing was tried");
                         return;
                     }
                 } else {

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod activated;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;

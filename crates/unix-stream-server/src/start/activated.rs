@@ -42,13 +42,13 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),
         Err(error) => return Err(error),
     };
-    drop(lock);
     // From here on every return either closes the server or leaves the path to the program. No lock is held.
     // First in the queue, before there is a server that could come and go without us.
     let client = match connect_now(path) {
         Ok(client) => client,
         Err(gone) => return Ok(Err(gone)), // somebody has deleted the path meanwhile
     };
+    drop(lock);
     let starting = {
         let owned = server.local_path();
         let activation = Activation { owned: owned.is_absolute().then_some(owned) };

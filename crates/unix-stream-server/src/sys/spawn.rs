@@ -251,6 +251,7 @@ unsafe fn watch(child: &Child) -> ! {
         libc::setsid(); // what is sent to our process group, by a terminal's ^C for one, is not for us
         // What a server that puts itself into the background leaves behind is ours to wait for as well.
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as c_ulong, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong);
+        libc::prctl(libc::PR_SET_NAME, c"unix-ss starter".as_ptr(), 0 as c_ulong, 0 as c_ulong, 0 as c_ulong); // for ps(1)
         default_signals(); // among them SIGCHLD: were it ignored, there would be no status
         let server = clone(libc::SIGCHLD);
         if server == 0 {

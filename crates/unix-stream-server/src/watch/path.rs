@@ -22,8 +22,9 @@ const WATCH_PATH: &str = "watch";
 const SLOWLY: Duration = Duration::from_secs(1);
 /// How often it looks where nothing makes one.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How long a new socket that nobody listens on yet is taken for one whose server is about to.
-const BIRTH: Duration = Duration::from_millis(50);
+/// How long a new socket that nobody listens on yet is taken for one whose server is about to, and one that listens
+/// though its process has ended for one that is about to go.
+const DOUBT: Duration = Duration::from_millis(50);
 /// How often it is looked at meanwhile.
 const CLOSELY: Duration = Duration::from_millis(1);
 
@@ -99,8 +100,8 @@ pub struct PathWatch {
     seen: Option<Pinned>,
     /// The process whose end is waited for.
     heard: Option<u32>,
-    /// A socket that is new and silent, and since when.
-    newborn: Option<(FileId, Instant)>,
+    /// A socket that is about to be another thing, and since when.
+    doubt: Option<(FileId, Instant)>,
     last: Option<PathReport>,
 }
 
@@ -126,7 +127,7 @@ impl PathWatch {
             ours: None,
             seen: None,
             heard: None,
-            newborn: None,
+            doubt: None,
             last: None,
         };
         watch.listen_at(place);
@@ -154,7 +155,7 @@ impl PathWatch {
             self.follow_directory();
         }
         let (inspection, file) = inspect_pinned(&self.path)?;
-        if self.is_being_born(inspection.state, file.as_ref()) {
+        if self.is_in_doubt(inspection.state, file.as_ref(), heard.ended) {
             return Ok(None);
         }
         let report = PathReport { event: self.event(inspection.state, file.as_ref()), inspection };
@@ -202,36 +203,42 @@ impl PathWatch {
         !self.hears
     }
 
-    /// Only the clock has called, and it is not worth a question: a server was here, and its file still is. A listener
-    /// that the kernel lists is looked for there; what it does not list would have to be connected to.
+    /// At the most the clock has called, and it is not worth a question: a server was here, and its file still is. A
+    /// listener that the kernel lists is looked for there; what it does not list would have to be connected to.
     fn is_as_before(&self, heard: Heard) -> bool {
-        let only_tick = heard.tick && !(heard.ours || heard.moved || heard.ended);
         let Some((last, seen)) = self.last.as_ref().zip(self.seen.as_ref()) else { return false };
-        only_tick
-            && self.newborn.is_none()
+        !(heard.ours || heard.moved || heard.ended)
+            && self.doubt.is_none()
             && is_served(last.inspection.state)
             && self.dir_is_in_place()
             && file_at(&self.path) == Some(seen.id)
             && (!seen.listed || find_listener(seen.id).is_some())
     }
 
-    /// Between bind() and listen() a server looks dead, and no event tells of its listen().
-    fn is_being_born(&mut self, state: PathState, file: Option<&Pinned>) -> bool {
-        let id = file.map(|file| file.id);
-        let known = self.seen.as_ref().map(|seen| seen.id);
-        let newborn = match (state, id, self.newborn) {
-            (PathState::Dead, Some(id), Some((before, since))) if before == id => Some((id, since)),
-            (PathState::Dead, Some(new), _) if known != Some(new) && self.last.is_some() => Some((new, Instant::now())),
-            _ => None,
+    /// Between bind() and listen() a server looks dead, and no event tells of its listen(). And a socket can be
+    /// without a process for a moment: the first of its threads has ended and the last has not, or somebody reads
+    /// /proc/PID/fd and so has it open too.
+    fn is_in_doubt(&mut self, state: PathState, file: Option<&Pinned>, ended: bool) -> bool {
+        let Some(id) = file.map(|file| file.id) else {
+            self.doubt = None;
+            return false;
         };
-        let waits = newborn.is_some_and(|(_, since)| since.elapsed() < BIRTH);
-        if waits || self.newborn.is_some() {
+        let before = self.doubt.filter(|&(doubted, _)| doubted == id);
+        let is_new = self.last.is_some() && self.seen.as_ref().is_none_or(|seen| seen.id != id);
+        let is_doubtful = match state {
+            PathState::Dead => is_new || before.is_some(),
+            PathState::Live { peer: None } => ended || self.heard.is_some() || before.is_some(),
+            _ => false,
+        };
+        let since = before.map_or_else(Instant::now, |(_, since)| since);
+        let doubt = Some((id, since)).filter(|_| is_doubtful && since.elapsed() < DOUBT);
+        if doubt.is_some() || self.doubt.is_some() {
             // Set anew each time: the first of a row is all that is wanted of it.
-            let first = if waits { CLOSELY } else { self.interval };
+            let first = if doubt.is_some() { CLOSELY } else { self.interval };
             let _ = self.source.tick(first, self.interval); // of times that it has taken before
         }
-        self.newborn = newborn.filter(|_| waits);
-        waits
+        self.doubt = doubt;
+        doubt.is_some()
     }
 
     fn event(&self, state: PathState, file: Option<&Pinned>) -> PathEvent {

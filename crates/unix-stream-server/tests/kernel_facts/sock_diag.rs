@@ -55,6 +55,47 @@ pub(crate) fn listeners() -> Result<Vec<Listener>, Errno> {
     }
 }
 
+/// An attribute of one socket, as numbers; empty where the kernel leaves it out.
+fn of_socket(number: u64, show: u32, attribute: u16) -> Result<Vec<u32>, Errno> {
+    let socket =
+        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    let mut request = Vec::new();
+    request.extend(40_u32.to_ne_bytes());
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(1_u16.to_ne_bytes()); // NLM_F_REQUEST
+    request.extend([0; 8]);
+    request.extend([AddressFamily::UNIX.as_raw() as u8, 0, 0, 0]);
+    request.extend(u32::MAX.to_ne_bytes()); // any state
+    request.extend((number as u32).to_ne_bytes());
+    request.extend(show.to_ne_bytes());
+    request.extend([0xff; 8]);
+    net::send(&socket, &request, SendFlags::empty())?;
+    let mut buffer = vec![0; 1 << 16];
+    let (read, _) = net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+    if u16_at(&buffer, 4) == NLMSG_ERROR {
+        return Err(Errno::from_raw_os_error(-(u32_at(&buffer, 16) as i32)));
+    }
+    let mut attributes = &buffer[16 + 16..read];
+    while attributes.len() >= 4 {
+        let len = usize::from(u16_at(attributes, 0));
+        if u16_at(attributes, 2) == attribute {
+            return Ok((4..len).step_by(4).map(|at| u32_at(attributes, at)).collect());
+        }
+        attributes = attributes.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(Vec::new())
+}
+
+/// The inodes of the sockets that wait in a listener's queue.
+pub(crate) fn queued(listener: u64) -> Result<Vec<u32>, Errno> {
+    of_socket(listener, 0x08, 3) // UDIAG_SHOW_ICONS, UNIX_DIAG_ICONS
+}
+
+/// The memory that what a socket has sent takes until it is read.
+pub(crate) fn sent(socket: u64) -> Result<u32, Errno> {
+    Ok(of_socket(socket, SHOW_QUEUE, ATTR_QUEUE)?[1])
+}
+
 fn listener(mut attributes: &[u8]) -> Listener {
     let mut listener = Listener::default();
     while attributes.len() >= 4 {

@@ -104,11 +104,12 @@ pub fn server(test: &str, role: &str, dir: &Path) -> StartCommand {
         .timeout(PATIENCE)
 }
 
-/// Is there such a process, and not only its zombie?
+/// Is there such a process, and not only its zombie? All of its threads must have ended, which share its descriptors.
 #[must_use]
 pub fn is_alive(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    states.any(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
 }
 
 /// The answer of a server to one client: who it is.
