@@ -260,8 +260,9 @@ impl Site<'_> {
         if any_meets(&self.deletions, Span { from: own.from, to: until }) {
             return;
         }
-        // Whoever may have replaced it has come back from that, with the knock behind it.
-        let begun = self.owners.partition_point(|owner| owner.tried < until);
+        // Whoever may have replaced it has come back from that, with the knock behind it. Who began when somebody else
+        // surely had come after it cannot have been the one.
+        let begun = self.owners.partition_point(|owner| owner.tried < until.min(sleeper.followed));
         let mut takers = self.owners[..begun]
             .iter()
             .filter(|taker| taker.takes_over && taker.token != sleeper.token && taker.created() > own.from)

@@ -89,6 +89,8 @@ fn who_was_replaced_is_told_unless_the_successor_was_killed_before_it_could() {
     slept(killed().kills(2, 35, 38), 60).is_clean();
     // It may have been this one that took over.
     slept(story().tell(What::Try, Word::Both, 4, [29, 0]).kills(4, 35, 38), 60).is_clean();
+    // It cannot have been this one, which began when the second had the path.
+    slept(story().tell(What::Try, Word::Both, 4, [41, 0]).kills(4, 45, 48), 60).breaks(&[Rule::NotTold]);
 }
 
 #[test]
