@@ -22,6 +22,7 @@ use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
 use crate::demand::{Demand, Woken};
 use crate::detached::{BUSY, Detached, ExecReport, READY, report_exec, take_start_lock};
 use crate::ensure::lives;
+use crate::identity::Identity;
 use crate::leaving::Leaving;
 use crate::message::{reason, say};
 use crate::program::{split, stale_variables};
@@ -43,11 +44,18 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
     let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
     let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
         .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
+    let run_as = socket::identity(args)?;
     let mut parts = create(args, detached.as_ref())?.into_parts().map_err(|error| {
         say(&error);
         exit::FAILED
     })?;
-    ready.announce();
+    let mut ready = Some(ready);
+    // Until PROG listens as itself, clients would take it for us.
+    let later = run_as.is_some() && !args.on_demand;
+    let announce = |ready: &mut Option<Ready>| ready.take().map_or((), Ready::announce);
+    if !later {
+        announce(&mut ready);
+    }
     let report = lost::reporter(args.replaceable || args.replace);
     if args.replace && !predecessor_ends(&mut parts.1, &signals) {
         return Ok(end_idle(parts.0, parts.1, report, None));
@@ -62,8 +70,9 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
                 Err(error) => return Err(failed(format_args!("cannot wait for a client: {}", reason(&error)))),
             }
         }
-        let child =
-            start(args, &listener, &ownership, detached.as_ref()).map_err(|error| cannot_start(args, &error))?;
+        let child = start(args, &listener, &ownership, detached.as_ref(), run_as.as_ref())
+            .map_err(|error| cannot_start(args, &error))?;
+        announce(&mut ready);
         if let Some(detached) = &detached {
             detached.tell(READY);
         }
@@ -181,6 +190,7 @@ fn start(
     listener: &UnixListener,
     ownership: &Ownership,
     detached: Option<&Detached>,
+    run_as: Option<&Identity>,
 ) -> Result<Child, StartError> {
     // PROG goes on serving if we are killed, and so the life lock must live as long as PROG. It inherits a copy.
     let _life = ownership.life_lock().map(inheritable).transpose()?;
@@ -189,12 +199,21 @@ fn start(
     command.stdin(OwnedFd::from(listener.try_clone()?));
     // So that a terminal's ^C reaches PROG once, from us.
     command.process_group(0);
-    let Some(detached) = detached else { return Ok(command.arg("--").args(&args.program).spawn()?) };
+    if let Some(identity) = run_as {
+        let backlog = args.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
+        command.arg("--identity").arg(identity.to_string()).arg("--backlog").arg(backlog.to_string());
+    }
+    if detached.is_none() && run_as.is_none() {
+        return Ok(command.arg("--").args(&args.program).spawn()?);
+    }
     let (report, end) = ExecReport::new()?;
     let inherited = inheritable(end.as_fd())?;
     drop(end);
     command.arg("--report-fd").arg(inherited.as_raw_fd().to_string()).arg("--").args(&args.program);
-    let mut child = command.stdout(detached.output()?).stderr(detached.output()?).spawn()?;
+    if let Some(detached) = detached {
+        command.stdout(detached.output()?).stderr(detached.output()?);
+    }
+    let mut child = command.spawn()?;
     drop(inherited);
     match report.wait() {
         Ok(()) => Ok(child),
@@ -343,9 +362,19 @@ fn count(listener: &UnixListener) -> usize {
 pub(crate) fn become_program(args: &ActivateExec) -> u8 {
     // First of all, while whatever has these numbers can only be inherited.
     let report = args.report_fd.and_then(|number| fenced::inherited(number).ok());
-    if let Err(error) = put_in_place() {
-        return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error)));
+    let listener = match put_in_place() {
+        Ok(listener) => listener,
+        Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
+    };
+    if let Some(identity) = &args.identity {
+        // Clients see the user who listened last. The queue stays as it is.
+        let listens = || rustix::net::listen(&listener, args.backlog);
+        if let Err(error) = identity.assume().and_then(|()| Ok(listens()?)) {
+            say(format_args!("cannot become the user of --run-as and listen: {}", reason(&error)));
+            return exit::CANNOT_RUN;
+        }
     }
+    let _ = listener.into_raw_fd(); // PROG's from here on
     let (program, rest) = split(&args.program);
     let mut command = Command::new(program);
     command.args(rest);
@@ -362,7 +391,7 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
 }
 
 /// The listener to descriptor 3, and /dev/null to standard input.
-fn put_in_place() -> io::Result<()> {
+fn put_in_place() -> io::Result<OwnedFd> {
     let mut target = match fenced::in_the_way(LISTEN_FD) {
         Some(other) => other,
         None => rustix::io::fcntl_dupfd_cloexec(stdio::stdin(), LISTEN_FD)?,
@@ -370,7 +399,6 @@ fn put_in_place() -> io::Result<()> {
     // dup2 of a descriptor to a free number, or over another; either way to be kept open by exec.
     rustix::io::dup2(stdio::stdin(), &mut target)?;
     rustix::io::fcntl_setfd(&target, FdFlags::empty())?;
-    let _ = target.into_raw_fd(); // PROG's from here on
     stdio::dup2_stdin(File::open("/dev/null")?)?;
-    Ok(())
+    Ok(target)
 }

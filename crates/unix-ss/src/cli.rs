@@ -1,7 +1,9 @@
 //! The command line: what can be said, and how it is explained. One file a command.
 
+mod clean;
 mod connect;
 mod ensure;
+mod peers;
 mod race;
 mod serve;
 mod status;
@@ -10,10 +12,12 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use clean::Clean;
 pub(crate) use connect::Connect;
 pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
+pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
-pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, Scope, Serve};
+pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, RUN_AS_EXEC, RunAsExec, Scope, Serve};
 pub(crate) use status::Status;
 pub(crate) use watch::Watch;
 
@@ -24,7 +28,9 @@ Exit statuses:
     2  wrong usage
     3  serve, ensure: the path is in use, or its lock was not had in time
        connect, status: nobody lives there (absent, dead, not a socket)
-    4  serve, ensure: something that is no socket is at the path; all: cannot tell
+       clean: a live server is at the path, or a lock was not had
+    4  serve, ensure, clean: something that is no socket is at the path
+       connect: the server is of another user than expected; all: cannot tell
     5  served, but the path was deleted or taken by somebody meanwhile
   126  PROG cannot be run     127  PROG is not found     (serve --activate, ensure)";
 
@@ -36,6 +42,7 @@ Examples:
   unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
   unix-ss watch /run/me/web                             who comes, who goes?
+  unix-ss clean --dry-run /run/me                       what did the dead leave?
   unix-ss race                                          why not just unlink and bind?
 ";
 
@@ -65,6 +72,9 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = status::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", status::EXAMPLES))]
     Status(Status),
+    /// Remove dead sockets, and what killed starters left
+    #[command(long_about = clean::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", clean::EXAMPLES))]
+    Clean(Clean),
     /// Start PROG behind PATH, unless something lives there
     #[command(long_about = ensure::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", ensure::EXAMPLES))]
     Ensure(Ensure),
@@ -80,6 +90,9 @@ pub(crate) enum Command {
     /// The other half of `serve --activate`: the listener is standard input
     #[command(name = ACTIVATE_EXEC, hide = true)]
     ActivateExec(ActivateExec),
+    /// The other half of `serve --run-as`
+    #[command(name = RUN_AS_EXEC, hide = true)]
+    RunAsExec(RunAsExec),
     /// The supervisor of `ensure --wait-listen`
     #[command(name = WAIT_LISTEN, hide = true)]
     WaitListen(WaitListen),

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use unix_stream_server::{Error, ErrorKind, connect, connect_timeout};
+use unix_stream_server::{ConnectOptions, Error, ErrorKind};
 
 use crate::cli::Connect;
 use crate::message::say;
@@ -16,9 +16,16 @@ const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connects and transfers; the exit status.
 pub(crate) fn run(args: &Connect) -> u8 {
+    let options = match args.expect.options() {
+        Ok(options) => options,
+        Err(why) => {
+            say(why);
+            return exit::FAILED;
+        }
+    };
     let stream = match args.wait {
-        None => connect(&args.path),
-        Some(time) => connect_within(args, time),
+        None => options.connect(&args.path),
+        Some(time) => connect_within(args, &options, time),
     };
     match stream {
         Ok(stream) => transfer::run(&stream, &args.path),
@@ -30,7 +37,7 @@ pub(crate) fn run(args: &Connect) -> u8 {
 }
 
 /// Until somebody listens and has room, or the time is over; the last error then.
-fn connect_within(args: &Connect, time: Duration) -> Result<UnixStream, Error> {
+fn connect_within(args: &Connect, options: &ConnectOptions, time: Duration) -> Result<UnixStream, Error> {
     // A time beyond the clock's end is for ever; some centuries will do.
     let far = Duration::from_secs(u64::from(u32::MAX));
     let deadline = Instant::now() + time.min(far);
@@ -38,7 +45,7 @@ fn connect_within(args: &Connect, time: Duration) -> Result<UnixStream, Error> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // Waits in a full backlog by itself, for all of the time.
-        let error = match connect_timeout(&args.path, left) {
+        let error = match options.clone().timeout(left).connect(&args.path) {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };

@@ -11,7 +11,7 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const IN_USE: u8 = 3;
 /// Asking: nobody lives there.
 pub(crate) const NOBODY: u8 = 3;
-pub(crate) const CANNOT_TELL: u8 = 4;
+pub(crate) const CANNOT_TELL: u8 = 4; // also the wrong peer
 /// Served, but the path was taken or deleted meanwhile.
 pub(crate) const LOST: u8 = 5;
 pub(crate) const CANNOT_RUN: u8 = 126;
@@ -30,7 +30,7 @@ pub(crate) fn of_server(error: &Error) -> u8 {
 pub(crate) fn of_client(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::NotASocket => NOBODY,
-        ErrorKind::CannotTell => CANNOT_TELL,
+        ErrorKind::CannotTell | ErrorKind::WrongPeer => CANNOT_TELL,
         ErrorKind::System => match Errno::from_raw_os_error(error.raw_os_error()) {
             Errno::NOENT | Errno::CONNREFUSED => NOBODY,
             // Somebody lives there, who is not for us.

@@ -4,6 +4,7 @@
 
 mod activate;
 mod children;
+mod clean;
 mod cli;
 mod connect;
 mod demand;
@@ -12,6 +13,8 @@ mod ensure;
 mod errno;
 mod exit;
 mod fenced;
+mod gate;
+mod identity;
 mod leaving;
 mod lost;
 mod message;
@@ -47,11 +50,13 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Clean(args) => clean::run(&args),
         Command::Ensure(args) => ensure::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Race(args) => race::run(&args),
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
+        Command::RunAsExec(args) => identity::become_program(&args),
         Command::WaitListen(args) => wait_listen::run(&args),
     })
 }

@@ -12,18 +12,22 @@ use std::process::Command;
 use rustix::process::Pid;
 use unix_stream_server::peer_credentials;
 
+use crate::cli::RUN_AS_EXEC;
+use crate::identity::Identity;
+
 /// PROG for one client each.
 pub(crate) struct Program<'a> {
     program: &'a OsStr,
     args: &'a [OsString],
     path: &'a Path,
     stale: Vec<OsString>,
+    run_as: Option<Identity>,
 }
 
 impl<'a> Program<'a> {
-    pub(crate) fn new(command: &'a [OsString], path: &'a Path) -> Self {
+    pub(crate) fn new(command: &'a [OsString], path: &'a Path, run_as: Option<Identity>) -> Self {
         let (program, args) = split(command);
-        Program { program, args, path, stale: stale_variables() }
+        Program { program, args, path, stale: stale_variables(), run_as }
     }
 
     pub(crate) fn name(&self) -> std::path::Display<'a> {
@@ -35,7 +39,15 @@ impl<'a> Program<'a> {
     /// The client is left as it was, for another try after an error for want of resources. Whoever drops it after a
     /// success leaves PROG the only owner, so that the client sees an end of file when PROG ends.
     pub(crate) fn start(&self, client: &UnixStream) -> io::Result<Pid> {
-        let mut command = Command::new(self.program);
+        let mut command = match &self.run_as {
+            None => Command::new(self.program),
+            Some(identity) => {
+                let mut command = Command::new("/proc/self/exe");
+                command.arg0("unix-ss").arg(RUN_AS_EXEC).arg("--identity").arg(identity.to_string());
+                command.arg("--").arg(self.program);
+                command
+            }
+        };
         command.args(self.args);
         for variable in &self.stale {
             command.env_remove(variable);

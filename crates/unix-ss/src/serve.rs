@@ -16,6 +16,7 @@ use unix_stream_server::{Drain, ErrorKind, ServerSocket, UntilReplaced};
 
 use crate::children::Children;
 use crate::cli::Serve;
+use crate::gate::Gate;
 use crate::message::{reason, say};
 use crate::program::{Program, hung_up, lacks_resources};
 use crate::signals::Signals;
@@ -45,6 +46,8 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         say(format_args!("cannot catch signals: {}", reason(&error)));
         exit::FAILED
     })?;
+    let gate = Gate::new(&args.allow)?;
+    let run_as = socket::identity(args)?;
     let server = socket::create(args)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
@@ -52,7 +55,8 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         return Err(exit::FAILED);
     }
     let mut serving = Serving {
-        program: Program::new(&args.program, &path),
+        program: Program::new(&args.program, &path, run_as),
+        gate,
         most: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
         queue: Queue::Open(server, lost::Look::new()),
         children: Children::default(),
@@ -73,6 +77,8 @@ fn serve(args: &Serve) -> Result<u8, u8> {
 
 struct Serving<'a> {
     program: Program<'a>,
+    /// Who is let in.
+    gate: Gate,
     /// How many PROGs may run.
     most: usize,
     queue: Queue,
@@ -275,6 +281,9 @@ impl Serving<'_> {
     }
 
     fn start(&mut self, client: UnixStream, until: Instant) {
+        if !self.gate.lets_in(&client) {
+            return;
+        }
         // Somebody who only looked whether we are alive, or who gave up while queued, starts no program.
         if hung_up(&client) {
             self.nudged = true;

@@ -8,6 +8,7 @@ use std::path::Path;
 use unix_stream_server::{Builder, LockScope, PathState, PeerCredentials, ServerSocket, inspect, notify};
 
 use crate::cli::{Scope, Serve};
+use crate::identity::Identity;
 use crate::message::{reason, say};
 use crate::{exit, fenced, users};
 
@@ -45,6 +46,12 @@ impl Ready {
             say(format_args!("cannot write to the descriptor of --ready-fd: {}; serving all the same", reason(&error)));
         }
     }
+}
+
+/// Who PROG is to be; to be called before there is a socket.
+pub(crate) fn identity(args: &Serve) -> Result<Option<Identity>, u8> {
+    let identity = args.run_as.as_deref().map(Identity::find).transpose();
+    identity.map_err(|why| no_such("--run-as", &why))
 }
 
 /// Tells the service manager, if there is one, that the end has begun.

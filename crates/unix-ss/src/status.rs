@@ -54,7 +54,7 @@ pub(crate) struct Report {
 struct Peer {
     pid: Option<u32>,
     uid: u32,
-    gid: u32,
+    gid: Option<u32>,
     program: Option<String>,
 }
 
@@ -106,11 +106,16 @@ impl Report {
         self.inode = inspection.inode;
         self.lock = Lock::new(inspection.lock);
         self.target = inspection.target.as_ref().map(|target| target.display().to_string());
+        // Of another user's server the kernel does not tell the process, but whose the socket is.
+        let owner = |uid| Peer { pid: None, uid, gid: None, program: None };
+        if matches!(inspection.state, PathState::Live { .. } | PathState::Busy | PathState::OtherType) {
+            self.peer = inspection.listener_uid.map(owner);
+        }
         self.state = match inspection.state {
             PathState::Absent => "absent",
             PathState::Dead => "dead",
             PathState::Live { peer } => {
-                self.peer = peer.map(Peer::new);
+                self.peer = peer.map(Peer::new).or_else(|| self.peer.take());
                 "live"
             }
             PathState::Busy => "busy",
@@ -173,7 +178,7 @@ impl fmt::Display for Report {
 
 impl Peer {
     fn new(peer: PeerCredentials) -> Self {
-        Peer { pid: peer.pid, uid: peer.uid, gid: peer.gid, program: peer.pid.and_then(program) }
+        Peer { pid: peer.pid, uid: peer.uid, gid: Some(peer.gid), program: peer.pid.and_then(program) }
     }
 }
 
@@ -225,7 +230,7 @@ fn program(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
 }
 
-fn hex(path: &Path) -> String {
+pub(crate) fn hex(path: &Path) -> String {
     path.as_os_str().as_bytes().iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}"); // a String takes everything
         hex

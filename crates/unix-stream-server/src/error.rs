@@ -52,6 +52,10 @@ pub enum ErrorKind {
     /// The server's backlog was full, or a server that was being started let nobody in, for the whole time given
     /// (`ETIMEDOUT`).
     TimedOut,
+    /// The server is of another user than expected; nothing was sent to it (`EPERM`).
+    WrongPeer,
+    /// A directory is not ours alone: another user owns it, or may write to it (`EPERM`).
+    NotPrivate,
     /// A descriptor that was handed in is not a listening stream Unix socket: closed (`EBADF`), no socket (`ENOTSOCK`), of
     /// another family (`EAFNOSUPPORT`) or type (`EPROTOTYPE`), or not listening (`EINVAL`).
     NotAListener,
@@ -176,7 +180,7 @@ impl Error {
         self.0.status
     }
 
-    /// Who holds the path, for [`ErrorKind::InUse`] where the kernel told.
+    /// Who holds the path, for [`ErrorKind::InUse`] and [`ErrorKind::WrongPeer`] where the kernel told.
     #[must_use]
     pub fn peer(&self) -> Option<PeerCredentials> {
         self.0.peer

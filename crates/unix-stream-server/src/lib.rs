@@ -42,9 +42,13 @@
 //! | remove a dead server's socket without serving | [`Builder::remove_dead`] |
 //! | be a client | [`connect()`], [`connect_timeout`] |
 //! | be a client, and start the server if nobody serves | [`connect_or_start`] |
+//! | be a client of just this user's server | [`ConnectOptions`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | be told when that changes | [`PathWatch`] |
-//! | know who my client is | [`peer_credentials`] |
+//! | know who my client is | [`peer_credentials`], [`peer_groups`], [`peer_pidfd`] |
+//! | serve only some users or groups | [`PeerRules`], [`ServerSocket::accept_from`] |
+//! | have a directory for my sockets that is mine alone | [`runtime_dir()`] |
+//! | remove what dead servers left in a directory | [`CleanOptions`] |
 //!
 //! # Features
 //!
@@ -93,7 +97,9 @@ mod activation;
 mod adopted;
 mod builder;
 mod claim;
+mod clean;
 mod connect;
+mod connect_options;
 mod drain;
 mod error;
 mod heal;
@@ -105,6 +111,8 @@ mod probe;
 mod process;
 mod protocol;
 mod queued;
+mod rules;
+mod runtime_dir;
 mod server;
 #[cfg(test)]
 mod sim;
@@ -129,15 +137,19 @@ pub use activation::{Activation, OtherDescriptor, from_env, from_env_with_others
 pub use adopted::{AdoptError, AdoptedSocket, adopt};
 pub use builder::{Builder, LockScope};
 pub use claim::Claim;
+pub use clean::{CleanEvent, CleanOptions, Leftover, Outcome};
 pub use connect::{connect, connect_timeout};
+pub use connect_options::ConnectOptions;
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
 pub use heal::OldQueue;
 pub use ownership::Ownership;
-pub use peer::peer_credentials;
+pub use peer::{peer_credentials, peer_groups, peer_pidfd};
 pub use probe::{Inspection, LockState, inspect, probe};
 pub use process::Process;
 pub use queued::{QueuedClient, queued_clients};
+pub use rules::{Allowed, PeerRules, Refused};
+pub use runtime_dir::runtime_dir;
 pub use server::{IntoPartsError, ServerSocket};
 pub use start::{StartCommand, connect_or_start};
 pub use start_lock::StartLock;

@@ -2,7 +2,7 @@
 //!
 //! Everything later is relative to the descriptor, so that chdir, chroot and renames above do not matter.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,11 @@ const NAME_MAX: usize = 255;
 /// What is left of [`ADDRESS_MAX`] behind [`PROC_FD`] and the longest descriptor number. Not the actual number's
 /// length: whoever recovers from a crash must come to the same route.
 const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - PROC_FD.len() - "2147483647/".len();
+
+const LOCK: &str = ".lock";
+const LIFE: &str = ".owner";
+const START: &str = ".start";
+const TEMPORARY: &str = ".new";
 
 /// Where a socket goes, and how to get there.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub(crate) enum Route {
 
 impl<Fd> Place<Fd> {
     /// The route by which bind(2) is told of a name in the directory.
-    pub(crate) fn bind_path(&self) -> Option<&std::ffi::CStr> {
+    pub(crate) fn bind_path(&self) -> Option<&CStr> {
         match self.route {
             Route::Path => self.path.as_deref(),
             Route::Descriptor | Route::Beside => None,
@@ -72,6 +77,34 @@ impl<Fd> Place<Fd> {
 }
 
 impl Place<OwnedFd> {
+    /// A name in a directory that is open already, to remove what the dead left there. Nothing is bound by way of it.
+    pub(crate) fn within(dir: OwnedFd, shown: PathBuf, name: &CStr) -> Self {
+        let mut place = Place {
+            shown: shown.join("x"),
+            path: None,
+            dir,
+            name: CString::default(),
+            lock: CString::default(),
+            life: CString::default(),
+            beside: CString::default(),
+            route: Route::Descriptor,
+        };
+        place.turn_to(name);
+        place
+    }
+
+    /// The same for another name in the directory.
+    pub(crate) fn turn_to(&mut self, name: &CStr) {
+        let bytes = OsStr::from_bytes(name.to_bytes());
+        self.shown.set_file_name(bytes);
+        self.lock = suffixed(bytes, LOCK);
+        self.life = suffixed(bytes, LIFE);
+        // A hash stands for the name that has it: one of which nothing else is known.
+        self.beside =
+            hash_in(name.to_bytes()).map_or_else(|| hashed(bytes, TEMPORARY), |hash| with_hash(hash, TEMPORARY));
+        self.name = name.to_owned();
+    }
+
     /// Checks the path and opens its directory. Nothing on disk is changed.
     pub(crate) fn open(path: &Path, operation: &'static str) -> Result<Self> {
         let (parent, name) = split(path).map_err(|fault| fault.into_error(path, operation))?;
@@ -84,9 +117,9 @@ impl Place<OwnedFd> {
             route: route(absolute.as_deref(), name),
             path: absolute_c.map_err(nul)?,
             dir,
-            lock: suffixed(name, ".lock"),
-            life: suffixed(name, ".owner"),
-            beside: hashed(name, ".new"),
+            lock: suffixed(name, LOCK),
+            life: suffixed(name, LIFE),
+            beside: hashed(name, TEMPORARY),
             name: CString::new(name.as_bytes()).map_err(nul)?,
         };
         if place.route != Route::Path {
@@ -97,8 +130,12 @@ impl Place<OwnedFd> {
 
     /// The same place with `<name>.start` for its lock.
     pub(crate) fn of_start(mut self) -> Self {
-        self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), ".start");
+        self.turn_to_start();
         self
+    }
+
+    pub(crate) fn turn_to_start(&mut self) {
+        self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), START);
     }
 
     /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
@@ -226,7 +263,59 @@ fn suffixed(name: &OsStr, suffix: &str) -> CString {
 /// A short name made from a long one: hidden, the same in every version of this library, since two versions may meet
 /// at one path.
 fn hashed(name: &OsStr, suffix: &str) -> CString {
-    CString::new(format!(".{:032x}{suffix}", fnv1a(name.as_bytes()))).unwrap_or_default()
+    with_hash(fnv1a(name.as_bytes()), suffix)
+}
+
+fn with_hash(hash: u128, suffix: &str) -> CString {
+    CString::new(format!(".{hash:032x}{suffix}")).unwrap_or_default()
+}
+
+/// What a name in a directory may be to us, by the name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The lock, or the life lock, of this name; or of the name that [`hash_of_name`] knows it for.
+    LockOf(CString),
+    /// The lock of those who start its server, likewise.
+    StartLockOf(CString),
+    /// The temporary name for sockets that are bound beside the name: its hash.
+    TemporaryOf(u128),
+    Other,
+}
+
+pub(crate) fn role(name: &CStr) -> Role {
+    let bytes = name.to_bytes();
+    for (suffix, role) in
+        [(LOCK, Role::LockOf as fn(CString) -> Role), (LIFE, Role::LockOf), (START, Role::StartLockOf)]
+    {
+        if let Some(of @ [_, ..]) = bytes.strip_suffix(suffix.as_bytes()) {
+            return CString::new(of).map_or(Role::Other, role);
+        }
+    }
+    match bytes.strip_suffix(TEMPORARY.as_bytes()).and_then(hash_in) {
+        Some(hash) => Role::TemporaryOf(hash),
+        None => Role::Other,
+    }
+}
+
+/// The hash of another name, where the name is `.<hash>` and stands for it.
+pub(crate) fn hash_of_name(name: &CStr) -> Option<u128> {
+    hash_in(name.to_bytes())
+}
+
+/// The hash by which the temporary name of a name goes.
+pub(crate) fn hash_for(name: &CStr) -> u128 {
+    fnv1a(name.to_bytes())
+}
+
+/// The name that stands for one of which only the hash is known.
+pub(crate) fn name_of_hash(hash: u128) -> CString {
+    with_hash(hash, "")
+}
+
+fn hash_in(bytes: &[u8]) -> Option<u128> {
+    let digits = bytes.strip_prefix(b".").filter(|digits| digits.len() == 32)?;
+    let is_hash = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    is_hash.then(|| std::str::from_utf8(digits).ok().and_then(|digits| u128::from_str_radix(digits, 16).ok()))?
 }
 
 /// FNV-1a, 128 bits (RFC 9923).
@@ -267,6 +356,26 @@ mod tests {
         let (x, y) = (suffixed(OsStr::new(&long("x")), ".lock"), suffixed(OsStr::new(&long("y")), ".lock"));
         assert!(x.as_bytes().len() < NAME_MAX && x != y);
         assert_eq!(suffixed(OsStr::new(&"x".repeat(250)), ".lock").as_bytes().len(), 255);
+    }
+
+    #[test]
+    fn what_a_name_is_to_us_can_be_told_from_it() {
+        let of = |name: &str| CString::new(name).expect("no NUL");
+        assert_eq!(role(c"a.lock"), Role::LockOf(of("a")));
+        assert_eq!(role(c"a.b.owner"), Role::LockOf(of("a.b")));
+        for other in [c"a", c".lock", c"lock", c"a.locks", c".0.new", c"a.new"] {
+            assert_eq!(role(other), Role::Other, "{other:?}");
+        }
+        let long = "x".repeat(252);
+        let hash = fnv1a(long.as_bytes());
+        assert_eq!(role(&hashed(OsStr::new(&long), TEMPORARY)), Role::TemporaryOf(hash));
+        // The lock of so long a name is a hash, whose own locks and temporary name are the very same.
+        let lock = suffixed(OsStr::new(&long), LOCK);
+        assert_eq!(role(&lock), Role::LockOf(name_of_hash(hash)));
+        assert_eq!(suffixed(OsStr::from_bytes(name_of_hash(hash).to_bytes()), LOCK), lock);
+        assert_eq!((hash_of_name(&name_of_hash(hash)), hash_of_name(c"a")), (Some(hash), None));
+        assert_eq!(hash_for(&of(&long)), hash);
+        assert_eq!(role(c"a.start"), Role::StartLockOf(of("a")));
     }
 
     #[test]

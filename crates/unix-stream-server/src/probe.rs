@@ -10,7 +10,7 @@ use crate::PathState;
 use crate::error::Result;
 use crate::place::{Place, check};
 use crate::protocol::{Proof, judge_pin};
-use crate::sys::diag::find_listener;
+use crate::sys::diag::{Listener, find_listener};
 use crate::sys::linux::{Linux, uninterrupted};
 use crate::sys::{FileId, FlockHolder, Stat, Sys};
 
@@ -49,6 +49,9 @@ pub struct Inspection {
     pub inode: Option<u64>,
     /// The lock of the path; of the target's path, if it is a symbolic link.
     pub lock: LockState,
+    /// The user who made the listening socket, where the kernel lists it (since Linux 5.3): known of other users' servers
+    /// too, of which no process can be named. For a socket that was handed out, whoever made it.
+    pub listener_uid: Option<u32>,
 }
 
 /// What is known of `<path>.lock`.
@@ -106,14 +109,15 @@ pub(crate) struct Pinned {
 /// The same, with the file itself where there is one.
 pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)> {
     check(path, PROBE)?;
-    let (state, stat, pinned) = match pin_following(path) {
+    let (state, stat, pinned, listener_uid) = match pin_following(path) {
         Ok(pin) => {
             let stat = Linux.stat(&pin).ok();
-            let listed = stat.and_then(|stat| listed_state(stat.id));
-            let state = listed.unwrap_or_else(|| judge_pin(&Linux, &pin, Proof::None));
-            (state, stat, stat.map(|stat| Pinned { id: stat.id, pin, listed: listed.is_some() }))
+            let listener = stat.and_then(|stat| find_listener(stat.id));
+            let state = listener.map_or_else(|| judge_pin(&Linux, &pin, Proof::None), listed_state);
+            let pinned = stat.map(|stat| Pinned { id: stat.id, pin, listed: listener.is_some() });
+            (state, stat, pinned, listener.and_then(|listener| listener.uid))
         }
-        Err(state) => (state, None, None),
+        Err(state) => (state, None, None, None),
     };
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
     let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
@@ -124,18 +128,18 @@ pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)
         // Of the socket that a client would get to.
         lock: lock_state(target.as_deref().unwrap_or(path)),
         target,
+        listener_uid,
     };
     Ok((inspection, pinned))
 }
 
-/// The state by the kernel's own list. Its silence says nothing.
-fn listed_state(file: FileId) -> Option<PathState> {
-    let listener = find_listener(file)?;
-    Some(match (listener.is_stream, listener.is_full) {
+/// The state by the kernel's own list.
+fn listed_state(listener: Listener) -> PathState {
+    match (listener.is_stream, listener.is_full) {
         (false, _) => PathState::OtherType,
         (true, true) => PathState::Busy,
         (true, false) => PathState::Live { peer: listener.holder() },
-    })
+    }
 }
 
 fn pin_following(path: &Path) -> Result<OwnedFd, PathState> {

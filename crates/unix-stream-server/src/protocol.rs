@@ -9,6 +9,7 @@ mod heal;
 mod judge;
 mod lock;
 mod start;
+mod sweep;
 mod take_over;
 
 use std::ffi::CStr;
@@ -27,6 +28,7 @@ use judge::Verdict;
 pub(crate) use judge::{Proof, glance, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
+pub(crate) use sweep::{Left, Sweep, Swept};
 use take_over::with_mark;
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.

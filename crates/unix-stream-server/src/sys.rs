@@ -8,6 +8,7 @@ pub(crate) mod diag;
 pub(crate) mod fork_mark;
 pub(crate) mod inherited;
 pub(crate) mod linux;
+pub(crate) mod overflow;
 pub(crate) mod peercred;
 pub(crate) mod queue;
 pub(crate) mod spawn;

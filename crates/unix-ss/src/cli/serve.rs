@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::AllowPeers;
 use super::values::{any_path, duration, fd_name, mode};
+use crate::identity::Identity;
 
 pub(super) const ABOUT: &str = "\
 Creates a server socket at PATH and runs PROG for each client, with the client on its standard input and output.
@@ -28,6 +30,15 @@ With --activate, PROG is started once and accepts the clients itself, from descr
 convention of systemd (LISTEN_FDS=1, LISTEN_PID, LISTEN_FDNAMES). Its standard input is /dev/null. Signals are \
 forwarded to it, PATH is removed when it ends, and its exit status is passed on (128+N for signal N).
 
+--allow-uid and --allow-gid say who is served, of those whom --mode lets connect: whoever is of one of the users, or in \
+one of the groups, supplementary ones included. The kernel noted who a client is when it connected. Others are hung up \
+on, and no PROG is started. With --activate it is PROG that accepts, and has to ask.
+
+--run-as is for root: the server keeps its rights, to be able to remove PATH, and each PROG is started with the user, the \
+group (given, or the user's own) and the user's supplementary groups. HOME, USER and the like are left as they are, as by \
+setpriv(1) and s6-setuidgid. With --activate, clients see PROG's user as the server's (--expect-uid), from the moment that \
+PROG is started; --ready-fd waits for it.
+
 A service manager that has set NOTIFY_SOCKET (systemd, Type=notify) is told READY=1 once the socket listens, with \
 --activate before PROG serves, since clients can queue from then on, and STOPPING=1 when the end begins. PROG does not get \
 NOTIFY_SOCKET.
@@ -41,6 +52,8 @@ Examples:
   unix-ss serve /run/me/date -- date
   unix-ss serve --mode 660 --group www-data /run/app/sock -- ./handler --verbose
   unix-ss serve --max-connections 1 ./one-at-a-time -- ./handler
+  unix-ss serve --mode 666 --allow-uid alice --allow-gid wheel /run/app/admin -- ./handler
+  unix-ss serve --run-as www-data --mode 666 --activate /run/app/web -- ./httpd
   unix-ss serve --activate /run/me/web -- python3 my-server.py
   unix-ss serve --replace /run/app/sock -- ./handler-2      the next version, in place of a running one
   unix-ss serve --activate --on-demand /run/me/rare -- my-server --exit-when-idle
@@ -98,6 +111,13 @@ pub(crate) struct Serve {
     )]
     pub(crate) max_connections: u32,
 
+    #[command(flatten)]
+    pub(crate) allow: AllowPeers,
+
+    /// Run PROG, and only PROG, as another user: by name or number, and with another group than his own
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub(crate) run_as: Option<String>,
+
     /// Once listening, write a newline to this descriptor and close it
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
     pub(crate) ready_fd: Option<i32>,
@@ -137,9 +157,24 @@ pub(crate) const ACTIVATE_EXEC: &str = "__activate-exec";
 pub(crate) struct ActivateExec {
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) fd_name: String,
+    /// PROG is to be this user, who then listens once more
+    #[arg(long)]
+    pub(crate) identity: Option<Identity>,
+    #[arg(long, default_value_t = i32::MAX)]
+    pub(crate) backlog: i32,
     /// Where to tell why PROG cannot be run; closed by its exec
     #[arg(long)]
     pub(crate) report_fd: Option<i32>,
+    #[arg(last = true, required = true)]
+    pub(crate) program: Vec<OsString>,
+}
+
+pub(crate) const RUN_AS_EXEC: &str = "__run-as-exec";
+
+#[derive(Debug, Args)]
+pub(crate) struct RunAsExec {
+    #[arg(long)]
+    pub(crate) identity: Identity,
     #[arg(last = true, required = true)]
     pub(crate) program: Vec<OsString>,
 }

@@ -164,6 +164,22 @@ impl<S: Sys> Protocol<'_, S> {
         busy
     }
 
+    /// Under the lock: the life lock, if a dead server has left it behind. Held by a living one, it is the answer `InUse`.
+    pub(super) fn left_life(&self) -> Result<Option<Lock<S::Fd>>> {
+        if !self.is_marked(&self.place.life) {
+            return Ok(None);
+        }
+        match self.try_lock(Which::Life)? {
+            Attempt::Held(life) => Ok(Some(life)),
+            Attempt::Busy(holder) => Err(self.not_had(Busy { which: Which::Life, holder })),
+        }
+    }
+
+    /// Does a lock file of ours stand at this name, whoever holds it?
+    pub(super) fn is_marked(&self, name: &CStr) -> bool {
+        self.sys.stat_at(&self.place.dir, name).is_ok_and(|stat| is_mark(&stat))
+    }
+
     fn try_lock(&self, which: Which) -> Result<Attempt<S::Fd>> {
         let (dir, name) = (&self.place.dir, self.lock_name(which));
         for _ in 0..RESTARTS {

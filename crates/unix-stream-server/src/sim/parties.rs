@@ -10,7 +10,7 @@ use super::rejected::Rejected;
 use super::{Fd, Sim, heals, others};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Options, Protocol, Published, glance};
+use crate::protocol::{Options, Protocol, Published, Sweep, glance};
 use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub(super) enum Party {
     CreateWithRights,
     /// Removes a dead socket under the lock.
     Clean,
+    /// Removes all that the dead left: socket, locks and temporary name.
+    Sweep,
     /// Creates a server that may be replaced, and serves until it is: then it drains.
     Replaceable,
     /// The same, and takes over from such a one.
@@ -71,7 +73,7 @@ pub(super) enum Party {
 }
 
 impl Party {
-    pub(super) const OURS: [Party; 17] = [
+    pub(super) const OURS: [Party; 18] = [
         Party::Create,
         Party::CreateClose,
         Party::CreateDrain,
@@ -83,6 +85,7 @@ impl Party {
         Party::CreateLongNameClose,
         Party::CreateWithRights,
         Party::Clean,
+        Party::Sweep,
         Party::Replaceable,
         Party::TakeOver,
         Party::TakeOverDrain,
@@ -223,6 +226,11 @@ impl Party {
                 if let Some(server) = create(sim, self) {
                     heals::play(sim, self, server);
                 }
+            }
+            Party::Sweep => {
+                let sweep = Sweep { sockets: true, life: true, temporary: true, changed_before: None };
+                let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
+                note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Git | Party::GitFree => others::git(sim, self == Party::GitFree),
             Party::Client => others::client(sim),

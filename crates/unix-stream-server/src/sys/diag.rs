@@ -3,6 +3,7 @@
 //! It needs no privileges, but it knows only its own network namespace, and the module may be missing: an answer
 //! proves a listener, silence proves nothing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,10 +21,15 @@ pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const LISTENING: u32 = 1 << 10;
-pub(super) const SHOW_VFS_AND_QUEUE: u32 = 0x02 | 0x10;
+const ANY_STATE: u32 = u32::MAX;
+const SHOW_VFS: u32 = 0x02;
+const SHOW_QUEUE: u32 = 0x10;
+pub(super) const SHOW_VFS_AND_QUEUE: u32 = SHOW_VFS | SHOW_QUEUE;
+const SHOW_UID: u32 = 0x40;
 pub(super) const UNIX_DIAG_VFS: u16 = 1;
 pub(super) const UNIX_DIAG_RQLEN: u16 = 4;
 const UNIX_DIAG_SHUTDOWN: u16 = 6;
+const UNIX_DIAG_UID: u16 = 7;
 /// Bits of `sk_shutdown`: no more clients.
 const RCV_SHUTDOWN: u8 = 1;
 pub(super) const HEADER: usize = 16;
@@ -35,6 +41,10 @@ pub(crate) struct Listener {
     pub(crate) is_stream: bool,
     /// No further client gets in for now.
     pub(crate) is_full: bool,
+    /// It has been shut, and lets nobody in any more.
+    is_shut: bool,
+    /// Who made it, where the kernel tells (since Linux 5.3).
+    pub(crate) uid: Option<u32>,
     /// The number in `/proc/PID/fd/N -> socket:[number]`.
     socket: u32,
 }
@@ -45,12 +55,34 @@ pub(crate) fn find_listener(file: FileId) -> Option<Listener> {
     let ino = u32::try_from(file.ino).ok()?;
     let dev = (sysfs::major(file.dev), sysfs::minor(file.dev));
     let mut found = None;
-    let listed = list(|listener, bound_ino, bound_dev| {
-        if (bound_ino, bound_dev) == (ino, dev) {
+    let listed = list(LISTENING, SHOW_VFS | SHOW_QUEUE | SHOW_UID, |listener, bound_ino, bound_dev| {
+        if (bound_ino, bound_dev) == (ino, dev) && !listener.is_shut {
             found = Some(listener);
         }
     });
     listed.ok().and(found)
+}
+
+/// The files that any open Unix socket is bound to, in whatever state: listening, not yet, not any more, or the
+/// server's end of a connection. As of one moment, and of this network namespace.
+#[derive(Debug, Default)]
+pub(crate) struct BoundFiles(HashMap<u32, Vec<(u32, u32)>>);
+
+impl BoundFiles {
+    /// `None` where the kernel has no such list.
+    pub(crate) fn list() -> Option<Self> {
+        let mut files: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
+        list(ANY_STATE, SHOW_VFS, |_, ino, dev| files.entry(ino).or_default().push(dev)).ok()?;
+        Some(BoundFiles(files))
+    }
+
+    /// Is a socket bound to this file, as far as the list says? In doubt yes: of a long inode number the kernel lists
+    /// the lower half, and where stat(2) makes device numbers up (`known_dev` false: btrfs, overlayfs) they do not count.
+    #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
+    pub(crate) fn may_contain(&self, file: FileId, known_dev: bool) -> bool {
+        let dev = (sysfs::major(file.dev), sysfs::minor(file.dev));
+        self.0.get(&(file.ino as u32)).is_some_and(|devs| !known_dev || devs.contains(&dev))
+    }
 }
 
 impl Listener {
@@ -71,11 +103,11 @@ impl Listener {
     }
 }
 
-/// Calls `each` with every listening Unix socket and the inode and device of the file it is bound to.
-fn list(mut each: impl FnMut(Listener, u32, (u32, u32))) -> Result<(), Errno> {
+/// Calls `each` with every Unix socket in one of these states and the inode and device of the file it is bound to.
+fn list(states: u32, show: u32, mut each: impl FnMut(Listener, u32, (u32, u32))) -> Result<(), Errno> {
     let socket =
         net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    net::send(&socket, &request(), SendFlags::empty())?;
+    net::send(&socket, &request(states, show), SendFlags::empty())?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         let (read, _) = net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
@@ -122,26 +154,26 @@ fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -
     Ok(End::NotYet)
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`: all listeners, with their files and queues.
-fn request() -> Vec<u8> {
+/// `struct nlmsghdr` and `struct unix_diag_req`: all sockets in these states.
+fn request(states: u32, show: u32) -> Vec<u8> {
     let mut request = Vec::with_capacity(40);
     request.extend(40_u32.to_ne_bytes()); // the whole length
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     request.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
     request.extend([0; 8]); // sequence, port
     request.extend([1, 0, 0, 0]); // AF_UNIX
-    request.extend(LISTENING.to_ne_bytes());
+    request.extend(states.to_ne_bytes());
     request.extend(0_u32.to_ne_bytes()); // any socket
-    request.extend(SHOW_VFS_AND_QUEUE.to_ne_bytes());
+    request.extend(show.to_ne_bytes());
     request.extend([0xff; 8]); // any cookie
     request
 }
 
-/// `struct unix_diag_msg` and its attributes; `None` for a socket without a file, or one that has been shut.
+/// `struct unix_diag_msg` and its attributes; `None` for a socket without a file.
 fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
-    let mut listener = Listener { is_stream: message.get(1) == Some(&1), is_full: false, socket: u32_at(message, 4)? };
+    let mut listener =
+        Listener { is_stream: message.get(1) == Some(&1), socket: u32_at(message, 4)?, ..Listener::default() };
     let mut file = None;
-    let mut is_shut = false;
     let mut attributes = message.get(16..)?;
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         match kind {
@@ -150,7 +182,9 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
                 let dev = u32_at(attributes, 8)?;
                 file = Some((u32_at(attributes, 4)?, (dev >> 20, dev & 0xf_ffff)));
             }
-            UNIX_DIAG_SHUTDOWN => is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
+            // One that has been shut is in the state of listening and lets nobody in.
+            UNIX_DIAG_SHUTDOWN => listener.is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
+            UNIX_DIAG_UID => listener.uid = u32_at(attributes, 4),
             UNIX_DIAG_RQLEN => listener.is_full = u32_at(attributes, 4)? > u32_at(attributes, 8)?,
             _ => {}
         }
@@ -159,8 +193,7 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
         }
         attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
     }
-    // One that has been shut is in the state of listening and lets nobody in.
-    file.filter(|_| !is_shut).map(|(ino, dev)| (listener, ino, dev))
+    file.map(|(ino, dev)| (listener, ino, dev))
 }
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -210,15 +243,25 @@ mod tests {
     #[test]
     fn a_list_of_listeners_is_read_to_its_end() {
         let datagram = [listener(5, 8 << 20 | 2, 3, 2), listener(6, 9, 2, 2), message(NLMSG_DONE, &[0; 4])].concat();
-        let full = Listener { is_stream: true, is_full: true, socket: 77 };
+        let full = Listener { is_stream: true, is_full: true, is_shut: false, uid: None, socket: 77 };
         let free = Listener { is_full: false, ..full };
         assert_eq!(taken(&datagram), (Ok(End::Yes), vec![(full, 5, (8, 2)), (free, 6, (0, 9))]));
         assert_eq!(taken(&listener(5, 0, 0, 1)).0, Ok(End::NotYet));
         let mut shut = listener(5, 0, 0, 1);
-        shut.extend([5, 0, 6, 0, RCV_SHUTDOWN, 0, 0, 0]);
-        shut[0] += 8; // the message has one attribute more
-        assert_eq!(taken(&shut), (Ok(End::NotYet), vec![]));
+        shut.extend([5, 0, 6, 0, RCV_SHUTDOWN, 0, 0, 0, 8, 0, 7, 0, 100, 0, 0, 0]);
+        shut[0] += 16; // the message has two attributes more
+        let shut_one = Listener { is_shut: true, uid: Some(100), ..free };
+        assert_eq!(taken(&shut), (Ok(End::NotYet), vec![(shut_one, 5, (0, 0))]));
         assert_eq!(taken(&message(NLMSG_ERROR, &[0; 20])).0, Err(Errno::OPNOTSUPP));
+    }
+
+    #[test]
+    fn a_file_is_bound_by_inode_and_by_device_where_that_is_known() {
+        let files = BoundFiles(HashMap::from([(5, vec![(8, 2)])]));
+        let file = |ino, minor| FileId { dev: sysfs::makedev(8, minor), ino };
+        assert!(files.may_contain(file(5, 2), true) && files.may_contain(file(1 << 32 | 5, 2), true));
+        assert!(!files.may_contain(file(5, 3), true) && files.may_contain(file(5, 3), false));
+        assert!(!files.may_contain(file(6, 2), true) && !files.may_contain(file(6, 2), false));
     }
 
     proptest! {

@@ -193,6 +193,20 @@ impl Program {
         self
     }
 
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl AsRef<std::ffi::OsStr>) -> Program {
+        self.command.env(key, value);
+        self
+    }
+
+    /// A variable that is not in its environment.
+    #[must_use]
+    pub fn no_env(mut self, key: &str) -> Program {
+        self.command.env_remove(key);
+        self
+    }
+
     /// As a user whom permission bits stop: ourselves, if we are one.
     #[must_use]
     pub fn ordinary(mut self) -> Program {

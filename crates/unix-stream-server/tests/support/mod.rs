@@ -25,6 +25,24 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Runs something in a thread that is another user, with these supplementary groups. Only root can; the rest of the
+/// process stays what it is, since these are the system's own calls, which concern a thread.
+pub fn as_user<T: Send>(uid: u32, gid: u32, groups: &[u32], work: impl FnOnce() -> T + Send) -> T {
+    use rustix::process::{Gid, Uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let groups: Vec<Gid> = groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            set_thread_groups(&groups).expect("setgroups");
+            set_thread_res_gid(gid, gid, gid).expect("setresgid");
+            set_thread_res_uid(uid, uid, uid).expect("setresuid");
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Does `/proc/locks` list every flock on files of this directory? Not in a pid namespace of one's own, nor where the
 /// file system makes up device numbers (overlayfs, btrfs).
 #[must_use]

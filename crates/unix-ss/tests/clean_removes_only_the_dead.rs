@@ -1,0 +1,121 @@
+//! `clean`: what it says, and how it ends.
+
+mod common;
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{Place, eventually, run, status_of, text, unix_ss};
+
+fn put_dead(path: &Path) {
+    drop(UnixListener::bind(path).expect("bind"));
+}
+
+fn age(path: &Path) {
+    let changed = std::fs::symlink_metadata(path).expect("stat");
+    let seconds = Duration::from_secs(u64::try_from(changed.ctime()).expect("now") + 2);
+    eventually("it is old", || SystemTime::now().duration_since(UNIX_EPOCH).expect("now") > seconds);
+}
+
+fn clean(place: &Place, args: &[&str]) -> (i32, Vec<String>, String) {
+    let output = run(unix_ss(&["clean"]).args(args).current_dir(place.path(".")));
+    let mut lines: Vec<_> = text(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    (status_of(&output), lines, text(&output.stderr))
+}
+
+#[test]
+fn it_removes_what_the_dead_left_and_says_so() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "live", &["true"]);
+    put_dead(&place.path("dead"));
+    put_dead(&place.path("new\nline"));
+    std::fs::write(place.path("killed.lock"), b"").expect("write");
+    std::fs::set_permissions(place.path("killed.lock"), std::fs::Permissions::from_mode(0o1400)).expect("chmod");
+    age(&place.path("killed.lock"));
+    let all = ["./dead, a dead socket", "./killed.lock, a lock of a killed starter", "./new\\nline, a dead socket"];
+    let (status, lines, errors) = clean(&place, &["--dry-run", "."]);
+    assert_eq!((status, lines.len(), errors.as_str()), (0, 3, ""), "{lines:?}");
+    assert_eq!(lines[0], "would remove ./dead, a dead socket");
+    let (status, lines, errors) = clean(&place, &["."]);
+    assert_eq!((status, errors.as_str()), (0, ""));
+    assert_eq!(lines, all.map(|line| format!("removed {line}")));
+    assert_eq!(clean(&place, &["."]), (0, vec![], String::new()), "nothing is left to do");
+    assert_eq!(server.end(), 0);
+    assert!(place.path("live.stderr").exists());
+}
+
+#[test]
+fn the_exit_status_tells_what_was_in_the_way() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "live", &["true"]);
+    put_dead(&place.path("guarded"));
+    std::fs::write(place.path("guarded.lock"), b"").expect("write"); // another program's
+    std::fs::write(place.path("file"), b"data").expect("write");
+    symlink("guarded", place.path("link")).expect("symlink");
+    put_dead(&place.path("dead"));
+    age(&place.path("dead"));
+    for (paths, status, word) in [
+        (&["none"][..], 0, ""),
+        (&["live"], 3, "in use by process"),
+        (&["guarded"], 3, "made by another program"),
+        (&["file"], 4, "a regular file is there"),
+        (&["link"], 4, "a symbolic link is there"),
+        (&["none/s"], 1, "no such file"),
+        (&[""], 1, "the path is empty"),
+        (&["live", "file", "none"], 4, "in use by"),
+        (&["."], 3, "made by another program"),
+    ] {
+        let (was, _, errors) = clean(&place, paths);
+        assert_eq!(was, status, "{paths:?}: {errors}");
+        assert!(errors.contains(word), "{paths:?}: {errors}");
+    }
+    assert_eq!(clean(&place, &[]).0, 2);
+    assert!(!place.path("dead").exists() && place.path("guarded").exists() && place.path("live").exists());
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn json_has_a_line_for_each_thing_found() {
+    let place = Place::new();
+    let mut server = place.serve(&[], "live", &["true"]);
+    put_dead(&place.path("dead"));
+    put_dead(&place.path("guarded"));
+    std::fs::write(place.path("guarded.lock"), b"").expect("write");
+    age(&place.path("guarded"));
+    put_dead(&place.path("young"));
+    let (_, lines, _) = clean(&place, &["--json", "."]);
+    let parsed: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let said: Vec<_> = parsed.iter().map(|line| (line["path"].as_str(), line["outcome"].as_str())).collect();
+    let expected = [("./dead", "removed"), ("./guarded", "failed"), ("./live", "in_use"), ("./young", "young")];
+    assert_eq!(said, expected.map(|(path, outcome)| (Some(path), Some(outcome))));
+    assert_eq!(parsed[1]["errno"], "EEXIST");
+    assert!(parsed.iter().all(|line| line["kind"] == "socket"));
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn it_goes_on_when_nobody_reads_and_when_nothing_can_be_written() {
+    for full in [false, true] {
+        let place = Place::new();
+        (0..50).for_each(|number| put_dead(&place.path(&format!("s{number}"))));
+        age(&place.path("s49"));
+        let mut command = unix_ss(&["clean", &place.name("")]);
+        if full {
+            command.stdout(File::options().write(true).open("/dev/full").expect("open"));
+        } else {
+            let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+            drop(reader);
+            command.stdout(writer);
+        }
+        let output = command.stderr(Stdio::piped()).output().expect("unix-ss");
+        assert_eq!(status_of(&output), i32::from(full), "{}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("panicked"));
+        let left = std::fs::read_dir(place.path(".")).expect("read").count();
+        assert_eq!(left, 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! From a path to the directories that are to be cleaned.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::directory::{Directory, Ended};
+use super::{CLEAN, CleanOptions, Each, Leftover, Outcome, found};
+use crate::error::{Error, Result};
+use crate::place::Place;
+use crate::sys::diag::BoundFiles;
+use crate::sys::linux::{Linux, uninterrupted};
+use crate::sys::{Stat, Sys};
+use crate::{FileKind, PathState};
+
+/// What is deeper is not looked at: each level costs a descriptor.
+const DEEPEST: usize = 100;
+/// Sockets that have changed within this time before the kernel was asked are left alone.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// What is known of the whole system, as of one moment.
+pub(super) struct World {
+    /// `None` where the kernel has no list: then a connection decides.
+    pub(super) bound: Option<BoundFiles>,
+    /// Whose change lies before this is old enough. Sockets bound later need not be on the list.
+    pub(super) changed_before: (i64, u64),
+}
+
+impl World {
+    fn look() -> Self {
+        let now = SystemTime::now().checked_sub(YOUNG).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let old = now.map_or((0, 0), |old| (i64::try_from(old.as_secs()).unwrap_or(0), u64::from(old.subsec_nanos())));
+        World { changed_before: old, bound: BoundFiles::list() }
+    }
+}
+
+pub(super) fn clean(options: &CleanOptions, path: &Path, each: Each<'_>) -> Result<()> {
+    let world = World::look();
+    let failed = |call: &str, errno| Error::system(CLEAN, path, call, errno);
+    if names_a_directory(path) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = uninterrupted(|| fs::open(path, flags, Mode::empty())).map_err(|errno| failed("open", errno))?;
+        return clean_root(options, &world, dir, path, each);
+    }
+    let place = Place::open(path, CLEAN)?;
+    match Linux.stat_at(&place.dir, &place.name) {
+        Ok(Stat { kind: FileKind::Directory, .. }) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let dir = uninterrupted(|| fs::openat(&place.dir, &place.name, flags, Mode::empty()))
+                .map_err(|errno| failed("open", errno))?;
+            clean_root(options, &world, dir, path, each)
+        }
+        Ok(Stat { kind, .. }) if kind != FileKind::Socket => {
+            Err(Error::refused(CLEAN, path, PathState::NotASocket { kind }))
+        }
+        Ok(_) | Err(Errno::NOENT) => {
+            let shown = path.parent().unwrap_or(Path::new("")).to_owned();
+            Directory::new(options, &world, place.dir, shown).clean_name(&place.name, each)
+        }
+        Err(errno) => Err(failed("fstatat", errno)),
+    }
+}
+
+/// Ends in a slash, or in a dot that stands for a directory.
+fn names_a_directory(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let last = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    !bytes.is_empty() && !bytes.contains(&0) && matches!(last, b"" | b"." | b"..")
+}
+
+fn clean_root(options: &CleanOptions, world: &World, dir: OwnedFd, path: &Path, each: Each<'_>) -> Result<()> {
+    let gone = || {
+        let why = "it was removed while it was cleaned";
+        Error::new(crate::ErrorKind::System, CLEAN, path, Errno::NOENT, why)
+    };
+    let mut directory = Directory::new(options, world, dir, path.to_owned());
+    let below = match directory.clean_entries(each) {
+        Ok(below) => below,
+        Err(Ended::Gone) => return Err(gone()),
+        Err(Ended::Unreadable(errno)) => return Err(Error::system(CLEAN, path, "read the directory", errno)),
+    };
+    descend(options, world, &directory, below, 1, each);
+    if directory.is_gone() { Err(gone()) } else { Ok(()) }
+}
+
+fn descend(
+    options: &CleanOptions,
+    world: &World,
+    parent: &Directory<'_>,
+    names: Vec<CString>,
+    depth: usize,
+    each: Each<'_>,
+) {
+    for name in names {
+        let path = parent.path_of(&name);
+        let failed = |call: &str, errno| Outcome::Failed(Error::system(CLEAN, &path, call, errno));
+        if depth > DEEPEST {
+            found(each, path.clone(), Leftover::Directory, failed("descend so deep", Errno::MFILE));
+            continue;
+        }
+        match open_below(parent.dir(), &name) {
+            Ok(dir) => {
+                let mut directory = Directory::new(options, world, dir, path.clone());
+                match directory.clean_entries(each) {
+                    Ok(below) => descend(options, world, &directory, below, depth + 1, each),
+                    Err(Ended::Gone) => {}
+                    Err(Ended::Unreadable(errno)) => {
+                        found(each, path.clone(), Leftover::Directory, failed("read the directory", errno));
+                    }
+                }
+            }
+            Err(Errno::XDEV) => found(each, path, Leftover::Directory, Outcome::MountPoint),
+            // It is another thing by now, or nothing.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(errno) => found(each, path.clone(), Leftover::Directory, failed("open", errno)),
+        }
+    }
+}
+
+/// A directory in a directory: not a link to one, and not one that something is mounted on (`EXDEV`).
+fn open_below(parent: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    match uninterrupted(|| fs::openat2(parent, name, flags, Mode::empty(), resolve)) {
+        // Before Linux 5.6, or forbidden by a filter that does not know it. Then a bind mount of the same file system
+        // is entered.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let dir = uninterrupted(|| fs::openat(parent, name, flags, Mode::empty()))?;
+            let (above, below) = (Linux.stat(parent)?, Linux.stat(&dir)?);
+            if above.id.dev == below.id.dev { Ok(dir) } else { Err(Errno::XDEV) }
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,146 @@
+//! Tidying up: what the dead left at a name, of which nobody wants to serve. The socket, its locks, and the temporary
+//! name of a long one, each of them only if it is provably a dead one's, and all of it under the lock.
+
+use std::ffi::CStr;
+
+use rustix::io::Errno;
+
+use super::lock::{Lock, Locks, Purpose};
+use super::{Proof, Protocol, Verdict};
+use crate::PathState;
+use crate::error::Result;
+use crate::sys::Sys;
+
+/// What may be removed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    /// False: the socket at the name is in use, and only locks are looked at.
+    pub(crate) sockets: bool,
+    /// Also a life lock; while it is held, the socket is left alone.
+    pub(crate) life: bool,
+    /// Also what is at the temporary name.
+    pub(crate) temporary: bool,
+    /// Sockets that have changed since are left alone: a program that ignores the lock may be between bind and listen.
+    pub(crate) changed_before: Option<(i64, u64)>,
+}
+
+/// What was there.
+#[derive(Debug)]
+pub(crate) struct Swept {
+    /// At the name. Dead, and not among what was removed: too young.
+    pub(crate) state: PathState,
+    pub(crate) removed: Vec<Left>,
+}
+
+/// What a dead process leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Left {
+    Socket,
+    Temporary,
+    Lock,
+    Life,
+}
+
+impl<S: Sys> Protocol<'_, S> {
+    /// Removes what dead starters and servers left at the name, and nothing else.
+    pub(crate) fn sweep(&self, sweep: Sweep) -> Result<Swept> {
+        if let Some(state) = self.without_need_of_lock(sweep)? {
+            return Ok(Swept { state, removed: Vec::new() });
+        }
+        // A server that goes live while we wait is the answer; who is listed as one need not be looked at.
+        let purpose = if sweep.sockets { Purpose::PublishClaim } else { Purpose::Remove };
+        let Locks { lock, .. } = self.lock(purpose)?;
+        // A lock that a dead holder had left goes with ours: they are the same file.
+        let mut removed = if lock.is_inherited() { vec![Left::Lock] } else { Vec::new() };
+        let life = if sweep.life { self.left_life() } else { Ok(None) };
+        let state = life.and_then(|life| self.sweep_under(life, sweep, &mut removed));
+        self.unlock(lock);
+        state.map(|state| Swept { state, removed })
+    }
+
+    /// Where nothing is left, or nothing of it can be ours to remove, no lock need be made to know it.
+    fn without_need_of_lock(&self, sweep: Sweep) -> Result<Option<PathState>> {
+        let verdict = match sweep.sockets {
+            true => self.verdict(&self.place.name, if self.options.assume_local { Proof::Caller } else { Proof::None }),
+            false => Verdict::Absent,
+        };
+        let state = match verdict {
+            Verdict::Replaceable { state, .. } => state,
+            Verdict::Dead(pin) if self.is_old(&pin, sweep) => return Ok(None),
+            Verdict::Dead(_) => PathState::Dead,
+            Verdict::Absent => PathState::Absent,
+            Verdict::Other(state) => state,
+        };
+        let place = self.place;
+        if self.is_marked(&place.lock) || sweep.life && self.is_marked(&place.life) {
+            return Ok(None);
+        }
+        if sweep.temporary && self.sys.stat_at(&place.dir, &place.beside).is_ok() {
+            return Ok(None);
+        }
+        match state {
+            PathState::Absent | PathState::Dead => Ok(Some(state)),
+            // Of one's own socket more can be found out, under the lock.
+            PathState::CannotTell { errno } if errno == Errno::ACCESS.raw_os_error() && self.is_own() => Ok(None),
+            state => Err(self.in_the_way(&place.name, state)),
+        }
+    }
+
+    fn is_own(&self) -> bool {
+        let Ok(stat) = self.sys.stat_at(&self.place.dir, &self.place.name) else { return false };
+        stat.uid == self.sys.euid()
+    }
+
+    fn sweep_under(&self, life: Option<Lock<S::Fd>>, sweep: Sweep, removed: &mut Vec<Left>) -> Result<PathState> {
+        let name = &self.place.name;
+        let at_name = match sweep.sockets {
+            true => self.clear_if_dead(name, life.as_ref(), sweep).inspect(|&(_, cleared)| {
+                removed.extend(cleared.then_some(Left::Socket));
+            }),
+            false => Ok((PathState::Absent, false)),
+        };
+        if sweep.temporary {
+            // Nobody uses it without the lock. What else may stand at that name is not ours, or drains.
+            if let Ok((_, true)) = self.clear_if_dead(&self.place.beside, None, sweep) {
+                removed.push(Left::Temporary);
+            }
+        }
+        // On a file system that other kernels share, the life lock of a dead server is what proves its death. It stays as
+        // long as that server's socket does; without it, the next start could not tell.
+        let socket_stays = match &at_name {
+            Ok((PathState::Dead, cleared)) => !cleared,
+            Ok((state, _)) => matches!(state, PathState::CannotTell { .. }),
+            Err(_) => true,
+        };
+        match life {
+            Some(life) if !socket_stays => {
+                self.unlock(life);
+                removed.push(Left::Life);
+            }
+            life => drop(life),
+        }
+        let (state, _) = at_name?;
+        match state {
+            PathState::Absent | PathState::Dead => Ok(state),
+            state if removed.is_empty() => Err(self.in_the_way(name, state)),
+            state => Ok(state),
+        }
+    }
+
+    /// What stands at a name, and whether it was a dead socket that is now gone.
+    fn clear_if_dead(&self, name: &CStr, life: Option<&Lock<S::Fd>>, sweep: Sweep) -> Result<(PathState, bool)> {
+        match self.judge(name, life) {
+            Verdict::Absent => Ok((PathState::Absent, false)),
+            Verdict::Dead(pin) if self.is_old(&pin, sweep) => self.clear(name, &pin).map(|()| (PathState::Dead, true)),
+            Verdict::Dead(_) => Ok((PathState::Dead, false)),
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => Ok((state, false)),
+        }
+    }
+
+    fn is_old(&self, pin: &S::Fd, sweep: Sweep) -> bool {
+        match sweep.changed_before {
+            Some(before) => self.sys.stat(pin).is_ok_and(|stat| stat.changed < before),
+            None => true,
+        }
+    }
+}
