@@ -94,6 +94,16 @@ fn who_was_replaced_is_told_unless_the_successor_was_killed_before_it_could() {
 }
 
 #[test]
+fn who_cannot_heal_needs_a_reason() {
+    let unhealed = |story: Story, word| story.tell(What::Unhealed, word, 1, [20, 70]);
+    unhealed(Story::new(), Word::Moved).breaks(&[Rule::SpuriousError]);
+    unhealed(Story::new().deleted(30, 31), Word::Moved).is_clean();
+    unhealed(Story::new().yields(2, Word::Both, 30, 40).ends(2, Word::Drain, 50, 60), Word::Moved).is_clean();
+    unhealed(Story::new().owns(2, 30, 40).ends(2, Word::Drain, 50, 60), Word::Moved).breaks(&[Rule::SpuriousError]);
+    unhealed(Story::new().deleted(30, 31), Word::StillOurs).breaks(&[Rule::SpuriousError]);
+}
+
+#[test]
 fn who_waits_for_its_predecessor_in_vain_is_told_of() {
     let story = || Story::new().yields(1, Word::Both, 10, 20);
     story().tell(What::Succeeded, Word::None, 1, [21, 22]).is_clean();
