@@ -53,6 +53,8 @@ words! {
         Slept,
         // A server that has taken over has waited for its predecessor's life lock (word: how that went). [before, after]
         Succeeded,
+        // A server could not put another socket where it had none any more (word: why not). [when it had one, after]
+        Unhealed,
         // A dead socket was to be removed (word: what came of it). [before, after]
         Cleaned,
     }

@@ -91,7 +91,7 @@ impl ByHand {
         let ByHand { ref path, recipe, .. } = self;
         match recipe.hand_over {
             HandOver::DropsQueue => {
-                std::thread::sleep(recipe.window);
+                std::thread::sleep(recipe.window * 3);
                 return Ok(()); // with whoever has come meanwhile
             }
             HandOver::RemovesName => drop(std::fs::remove_file(path)),

@@ -147,7 +147,7 @@ pub(super) fn owners(events: &[Event], parties: &Parties, deletions: &[Span]) ->
     for event in events {
         let Some(owner) = all.get_mut(&event.token) else { continue };
         match event.what {
-            What::Refused => owner.refused = true,
+            What::Refused | What::Unhealed => owner.refused = true,
             What::Own => owner.own = Some(Span { from: event.t[0], to: event.t[1] }),
             What::Closing => owner.closing = Some((event.word, event.t[0])),
             What::Closed => owner.closed = Some((event.word, event.t[1])),

@@ -50,7 +50,7 @@ pub(super) fn check_site(rules: SiteRules, events: &[Event], parties: &Parties) 
     for event in events {
         match event.what {
             What::Client => site.client(event),
-            What::Refused => site.refusal(event),
+            What::Refused | What::Unhealed => site.refusal(event),
             What::Cleaned => site.cleaned(event),
             What::Slept => site.slept(event),
             What::Succeeded if event.word != Word::None => {
@@ -222,7 +222,8 @@ impl Site<'_> {
             }
             Word::Locked => any_meets(&self.at_lock, span),
             Word::NotASocket => any_meets(&self.at_path, span),
-            Word::Moved => any_meets(&self.deletions, span),
+            // A server that heals may also have been replaced, by one that has gone since, and others have come and died.
+            Word::Moved => any_meets(&self.deletions, span) || event.what == What::Unhealed && self.any_taker(span),
             // Another user's leftovers, in a directory where only their owner may remove them: a lock that cannot be
             // opened, a dead socket that cannot be unlinked, or, if its server was killed before it could give back
             // what the umask takes of its mode, not even be asked.
@@ -260,8 +261,9 @@ impl Site<'_> {
         if any_meets(&self.deletions, Span { from: own.from, to: until }) {
             return;
         }
-        // Whoever may have replaced it has come back from that, with the knock behind it.
-        let begun = self.owners.partition_point(|owner| owner.tried < until);
+        // Whoever may have replaced it has come back from that, with the knock behind it. Who began when somebody else
+        // surely had come after it cannot have been the one.
+        let begun = self.owners.partition_point(|owner| owner.tried < until.min(sleeper.followed));
         let mut takers = self.owners[..begun]
             .iter()
             .filter(|taker| taker.takes_over && taker.token != sleeper.token && taker.created() > own.from)
@@ -270,6 +272,10 @@ impl Site<'_> {
             let (who, at) = (self.name(sleeper.token), self.time(until));
             self.found(Rule::NotTold, format!("{who} had been replaced, and slept until {at}"));
         }
+    }
+
+    fn any_taker(&self, span: Span) -> bool {
+        self.owners.iter().any(|owner| owner.takes_over && owner.tried <= span.to && owner.created() >= span.from)
     }
 
     fn anybody_lived(&self, span: Span) -> bool {

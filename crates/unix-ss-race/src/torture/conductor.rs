@@ -355,7 +355,7 @@ fn count(summary: &mut Summary, events: &[Event]) {
             What::Client => *summary.clients.entry(word.as_str().to_owned()).or_default() += number,
             What::Closing if word == Word::HandedOver => summary.hand_overs += number,
             What::Closing if word == Word::Healed => summary.heals += number,
-            What::Refused | What::Cleaned if word != Word::Absent && word != Word::Removed => {
+            What::Refused | What::Unhealed | What::Cleaned if word != Word::Absent && word != Word::Removed => {
                 *summary.refusals.entry(word.as_str().to_owned()).or_default() += number
             }
             _ => {}

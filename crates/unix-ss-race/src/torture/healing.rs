@@ -49,11 +49,11 @@ impl Worker {
             }
             // It is there again: nobody here does that, and so the checker asks why.
             Ok(None) => {
-                self.history.tell(&event(What::Refused, Word::StillOurs, new).at([before, now()])).map(|()| None)
+                self.history.tell(&event(What::Unhealed, Word::StillOurs, new).at([before, now()])).map(|()| None)
             }
-            // What stands there now may have come, and died, since the deletion.
+            // What stands there now may have come, and died, since it lost its path.
             Err(error) => {
-                self.history.tell(&event(What::Refused, of_error(&error), new).at([since, now()])).map(|()| None)
+                self.history.tell(&event(What::Unhealed, of_error(&error), new).at([since, now()])).map(|()| None)
             }
         }
     }

@@ -89,6 +89,18 @@ fn who_was_replaced_is_told_unless_the_successor_was_killed_before_it_could() {
     slept(killed().kills(2, 35, 38), 60).is_clean();
     // It may have been this one that took over.
     slept(story().tell(What::Try, Word::Both, 4, [29, 0]).kills(4, 35, 38), 60).is_clean();
+    // It cannot have been this one, which began when the second had the path.
+    slept(story().tell(What::Try, Word::Both, 4, [41, 0]).kills(4, 45, 48), 60).breaks(&[Rule::NotTold]);
+}
+
+#[test]
+fn who_cannot_heal_needs_a_reason() {
+    let unhealed = |story: Story, word| story.tell(What::Unhealed, word, 1, [20, 70]);
+    unhealed(Story::new(), Word::Moved).breaks(&[Rule::SpuriousError]);
+    unhealed(Story::new().deleted(30, 31), Word::Moved).is_clean();
+    unhealed(Story::new().yields(2, Word::Both, 30, 40).ends(2, Word::Drain, 50, 60), Word::Moved).is_clean();
+    unhealed(Story::new().owns(2, 30, 40).ends(2, Word::Drain, 50, 60), Word::Moved).breaks(&[Rule::SpuriousError]);
+    unhealed(Story::new().deleted(30, 31), Word::StillOurs).breaks(&[Rule::SpuriousError]);
 }
 
 #[test]
