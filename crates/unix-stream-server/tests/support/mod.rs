@@ -3,8 +3,10 @@
 
 pub mod child;
 pub mod dir;
+pub mod filter;
 pub mod fork;
 pub mod sockets;
+pub mod succession;
 pub mod unshared;
 pub mod wait;
 
