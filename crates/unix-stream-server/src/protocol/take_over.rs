@@ -80,7 +80,7 @@ impl<S: Sys> Protocol<'_, S> {
             Ok(()) => {}
             // Not every file system can do it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename_over(old),
-            Err(errno) => return Err(self.failed("renameat2", errno)),
+            Err(errno) => return Err(self.not_renamed("renameat2", errno)),
         }
         match self.sys.stat_at(dir, beside) {
             Ok(out) if out.id == old => {
@@ -116,7 +116,16 @@ impl<S: Sys> Protocol<'_, S> {
             let why = "a program that ignores the lock changed it while it was being taken over; try again";
             return Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why));
         }
-        self.sys.rename_over(dir, beside, name).map_err(|errno| self.failed("rename", errno))
+        self.sys.rename_over(dir, beside, name).map_err(|errno| self.not_renamed("rename", errno))
+    }
+
+    fn not_renamed(&self, call: &str, errno: Errno) -> Error {
+        let error = self.failed(call, errno);
+        match errno {
+            // A sticky directory, and the predecessor's socket is another user's.
+            Errno::PERM => self.naming_owner(&self.place.name, error),
+            _ => error,
+        }
     }
 
     /// Wakes a server that has been replaced, should it sleep in accept(). On a full backlog it is awake.
