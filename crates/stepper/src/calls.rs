@@ -78,6 +78,7 @@ const CHANGE: &[i32] = &[
     EROFS,
     ESTALE,
 ];
+const POLL: &[i32] = &[EINTR, EINVAL, ENOMEM];
 const OPEN: &[i32] = &[
     EACCES,
     EAGAIN,
@@ -105,6 +106,12 @@ const OPEN: &[i32] = &[
     ETXTBSY,
 ];
 
+/// Without flags, over whatever is there.
+const RENAME: &[i32] = &[
+    EACCES, EBUSY, EDQUOT, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS,
+    ESTALE, EXDEV,
+];
+
 const CALLS: &[Call] = &[
     // names
     row("openat", libc::SYS_openat, OPEN),
@@ -118,9 +125,10 @@ const CALLS: &[Call] = &[
         libc::SYS_renameat2,
         &[
             EACCES, EBUSY, EDQUOT, EEXIST, EINTR, EINVAL, EIO, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR,
-            EPERM, EROFS, ESTALE, EXDEV,
+            EOPNOTSUPP, EPERM, EROFS, ESTALE, EXDEV,
         ],
     ),
+    row("renameat", libc::SYS_renameat, RENAME),
     row("newfstatat", libc::SYS_newfstatat, LOOK),
     row("statx", libc::SYS_statx, LOOK),
     row("readlinkat", libc::SYS_readlinkat, LOOK),
@@ -201,6 +209,7 @@ const CALLS: &[Call] = &[
     row("setsockopt", libc::SYS_setsockopt, &[EACCES, EINVAL, ENOBUFS, ENOMEM, ENOPROTOOPT, EPERM]),
     row("sendto", libc::SYS_sendto, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM, E2BIG]),
     row("recvfrom", libc::SYS_recvfrom, &[EACCES, EAGAIN, EINTR, ENOBUFS, ENOMEM, ENOTCONN, EPERM]),
+    row("ppoll", libc::SYS_ppoll, POLL),
     // time and chance
     Call { passing: &[EINTR], ..row("clock_nanosleep", libc::SYS_clock_nanosleep, NONE) },
     Call { passing: &[EINTR], ..row("getrandom", libc::SYS_getrandom, NONE) },
@@ -223,6 +232,7 @@ const CALLS: &[Call] = &[
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[Call] = &[
     row("open", libc::SYS_open, OPEN),
+    row("poll", libc::SYS_poll, POLL),
     row("stat", libc::SYS_stat, LOOK),
     row("lstat", libc::SYS_lstat, LOOK),
     row("readlink", libc::SYS_readlink, LOOK),

@@ -174,7 +174,8 @@ fn where_names_cannot_be_exchanged_it_is_a_rename_and_the_path_is_never_absent_e
             servers.push(serve(next, &number.to_string(), GRACE));
             assert_eq!(ask(&path), number.to_string());
         }
-        assert!(onlookers.stop().iter().all(|&looks| looks > 0));
+        onlookers.until_each_has_looked();
+        onlookers.stop();
         let last = successor().create(&path).expect("take over");
         assert!(servers.into_iter().all(|server| server.result() > 0));
         last.close().expect("close");
@@ -202,7 +203,8 @@ fn it_works_on_tmpfs_and_through_an_overlay() {
         assert_eq!(mode(&path), 0o1600);
         let new = serve(new, "new", GRACE);
         assert_eq!(ask(&path), "new");
-        assert!(onlookers.stop().iter().all(|&looks| looks > 0));
+        onlookers.until_each_has_looked();
+        onlookers.stop();
         assert!(old.result() > 0);
         let mut heir = heir().create(&path).expect("take over");
         assert!(new.result() > 0);

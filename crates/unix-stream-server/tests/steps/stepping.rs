@@ -5,6 +5,7 @@ mod errnos;
 mod kills;
 mod operations;
 mod pauses;
+mod predecessor;
 mod scene;
 
 /// Everything is tried, where otherwise some of it is left out for the sake of time.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use unix_stream_server::{Builder, LockScope, ServerSocket};
 
 use super::PATIENCE;
 use super::sockets::next_client;
-use super::wait::Worker;
+use super::wait::{Worker, until};
 
 /// What a client that is not scheduled for a while may need between finding a socket and being in its queue.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -94,24 +94,24 @@ pub fn temporary(path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Onlookers {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<usize>>,
+    threads: Vec<(Arc<AtomicUsize>, JoinHandle<()>)>,
 }
 
 impl Onlookers {
-    /// From here on nothing may be missing, refuse, or stay silent.
+    /// From here on, when each has looked once, nothing may be missing, refuse, or stay silent.
     #[must_use]
     pub fn of(path: &Path) -> Onlookers {
         let stop = Arc::new(AtomicBool::new(false));
         let start = |look: fn(&Path)| {
-            let (stop, path) = (stop.clone(), path.to_owned());
-            std::thread::spawn(move || {
-                let mut looks = 0;
+            let (stop, path, looks) = (stop.clone(), path.to_owned(), Arc::new(AtomicUsize::new(0)));
+            let counted = looks.clone();
+            let thread = std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     look(&path);
-                    looks += 1;
+                    counted.fetch_add(1, Ordering::Relaxed);
                 }
-                looks
-            })
+            });
+            (looks, thread)
         };
         let stat: fn(&Path) = |path| drop(path.symlink_metadata().expect("never absent"));
         let connect: fn(&Path) = |path| {
@@ -119,17 +119,26 @@ impl Onlookers {
             assert!(!hear(client).is_empty(), "let in, and not served");
         };
         let threads = [stat, connect, connect].map(start).into();
-        Onlookers { stop, threads }
+        let onlookers = Onlookers { stop, threads };
+        onlookers.until_each_has_looked();
+        onlookers
     }
 
-    /// How often each has looked; fails if one saw what may not be.
+    /// Waits until each has looked once more.
     #[track_caller]
-    #[must_use]
-    pub fn stop(self) -> Vec<usize> {
+    pub fn until_each_has_looked(&self) {
+        for (looks, thread) in &self.threads {
+            let before = looks.load(Ordering::Relaxed);
+            until("somebody looks", || looks.load(Ordering::Relaxed) > before || thread.is_finished());
+        }
+    }
+
+    /// Fails if one saw what may not be.
+    #[track_caller]
+    pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads
-            .into_iter()
-            .map(|thread| thread.join().expect("it saw the path absent, or was turned away"))
-            .collect()
+        for (_, thread) in self.threads {
+            thread.join().expect("it saw the path absent, or was turned away");
+        }
     }
 }
