@@ -67,8 +67,11 @@ impl UntilReplaced {
         }
     }
 
-    /// The next client of a listener that does not block; `None` once the time is over.
+    /// The next client; `None` once the time is over.
+    ///
+    /// That the listener does not block is seen to each time: if it failed once, accept() would sleep through the grace time.
     fn accept(server: &ServerSocket, until: Instant) -> io::Result<Option<UnixStream>> {
+        server.set_nonblocking(true)?;
         loop {
             match server.accept() {
                 Ok((client, _)) => return Ok(Some(client)),
@@ -95,8 +98,7 @@ impl Iterator for UntilReplaced {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Ended) {
                 Stage::Serving(server) => {
-                    let accepted =
-                        server.set_nonblocking(true).and_then(|()| Self::accept(&server, Instant::now() + LOOK));
+                    let accepted = Self::accept(&server, Instant::now() + LOOK);
                     let lost = server.was_stolen();
                     self.stage =
                         if lost { Stage::Grace(server, Instant::now() + self.grace) } else { Stage::Serving(server) };
