@@ -15,8 +15,10 @@ use support::sockets::{assert_serves, put_dead, stranger};
 use support::succession::{heir, replaceable, successor, temporary};
 use unix_stream_server::{Error, ErrorKind, ServerSocket, Status, connect};
 
+type End = fn(ServerSocket);
+
 /// Each of a server that has one client in its queue.
-const ENDS: [(&str, fn(ServerSocket)); 11] = [
+const ENDS: [(&str, End); 11] = [
     ("drop", drop),
     ("close", |server| assert_eq!(server.close().expect("close"), Status::Replaced)),
     ("drain", |server| {
@@ -89,7 +91,8 @@ fn a_server_that_was_replaced_removes_nothing_of_its_successors() {
 #[test]
 fn nor_do_the_parts_of_one() {
     for builder in [successor(), heir()] {
-        let ends: [(&str, fn(unix_stream_server::Ownership, OwnedFd)); 4] = [
+        type EndOfParts = fn(unix_stream_server::Ownership, OwnedFd);
+        let ends: [(&str, EndOfParts); 4] = [
             ("drop", |ownership, listener| drop((ownership, listener))),
             ("close", |ownership, _| assert_eq!(ownership.close().expect("close"), Status::Replaced)),
             ("unpublish", |mut ownership, _| assert_eq!(ownership.unpublish().expect("looked"), Status::Replaced)),

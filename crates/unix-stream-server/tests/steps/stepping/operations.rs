@@ -89,6 +89,8 @@ pub(crate) struct Operation {
     pub(crate) varies: bool,
     /// See [`Operation::persisting`].
     pub(crate) persists: bool,
+    /// See [`Operation::unsure`].
+    pub(crate) unsure: bool,
 }
 
 use Before::{
@@ -158,13 +160,13 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("replaced, close", Successor, Short, TakeOver, |b, p| with_server(b, p, |server| server.close().map(kept))),
     row("replaced, close, lifetime", Successor, Short, TakeOverLifetime, |b, p| with_server(b, p, |server| server.close().map(kept))),
     row("replaced, drop", Successor, Short, TakeOver, |b, p| with_server(b, p, |server| { drop(server); Ok(kept(())) })),
-    row("replaced, until it has ended", Successor, Short, TakeOver, |b, p| with_client(b, p, until_replaced)).persisting(),
-    row("replaced, until it has ended, lifetime", Successor, Short, TakeOverLifetime, |b, p| with_client(b, p, until_replaced)).persisting(),
+    row("replaced, until it has ended", Successor, Short, TakeOver, |b, p| with_client(b, p, until_replaced)).persisting().unsure(),
+    row("replaced, until it has ended, lifetime", Successor, Short, TakeOverLifetime, |b, p| with_client(b, p, until_replaced)).persisting().unsure(),
     row("inspect a dead socket and a lock", DeadAndLock, Short, Plain, |_, p| act(move || inspect(p).map(kept))).varying().persisting(),
 ];
 
 const fn row(name: &'static str, before: Before, length: Length, kind: Kind, arrange: Arrange) -> Operation {
-    Operation { name, before, length, kind, arrange, varies: false, persists: false }
+    Operation { name, before, length, kind, arrange, varies: false, persists: false, unsure: false }
 }
 
 impl Operation {
@@ -177,6 +179,12 @@ impl Operation {
     /// That tries an interrupted call again for as long as it takes: a client does, and std where it reads a file.
     const fn persisting(mut self) -> Operation {
         self.persists = true;
+        self
+    }
+
+    /// That goes on for as long as it cannot be told whether its path leads to it.
+    const fn unsure(mut self) -> Operation {
+        self.unsure = true;
         self
     }
 }
