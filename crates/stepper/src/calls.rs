@@ -78,6 +78,7 @@ const CHANGE: &[i32] = &[
     EROFS,
     ESTALE,
 ];
+const POLL: &[i32] = &[EINTR, EINVAL, ENOMEM];
 const OPEN: &[i32] = &[
     EACCES,
     EAGAIN,
@@ -105,6 +106,12 @@ const OPEN: &[i32] = &[
     ETXTBSY,
 ];
 
+/// Without flags, over whatever is there.
+const RENAME: &[i32] = &[
+    EACCES, EBUSY, EDQUOT, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS,
+    ESTALE, EXDEV,
+];
+
 const CALLS: &[Call] = &[
     // names
     row("openat", libc::SYS_openat, OPEN),
@@ -118,9 +125,10 @@ const CALLS: &[Call] = &[
         libc::SYS_renameat2,
         &[
             EACCES, EBUSY, EDQUOT, EEXIST, EINTR, EINVAL, EIO, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR,
-            EPERM, EROFS, ESTALE, EXDEV,
+            EOPNOTSUPP, EPERM, EROFS, ESTALE, EXDEV,
         ],
     ),
+    row("renameat", libc::SYS_renameat, RENAME),
     row("newfstatat", libc::SYS_newfstatat, LOOK),
     row("statx", libc::SYS_statx, LOOK),
     row("readlinkat", libc::SYS_readlinkat, LOOK),
@@ -248,6 +256,7 @@ const CALLS: &[Call] = &[
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[Call] = &[
     row("open", libc::SYS_open, OPEN),
+    row("poll", libc::SYS_poll, POLL),
     row("stat", libc::SYS_stat, LOOK),
     row("lstat", libc::SYS_lstat, LOOK),
     row("readlink", libc::SYS_readlink, LOOK),

@@ -69,8 +69,11 @@ impl UntilReplaced {
         }
     }
 
-    /// The next client of a listener that does not block; `None` once the time is over.
+    /// The next client; `None` once the time is over.
+    ///
+    /// That the listener does not block is seen to each time: if it failed once, accept() would sleep through the grace time.
     fn accept(server: &ServerSocket, until: Instant) -> io::Result<Option<UnixStream>> {
+        server.set_nonblocking(true)?;
         loop {
             match server.accept() {
                 Ok((client, _)) => return Ok(Some(client)),

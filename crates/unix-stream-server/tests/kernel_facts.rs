@@ -531,6 +531,72 @@ fn renameat2_works_on_live_sockets() {
 }
 
 #[test]
+fn renameat2_does_not_exchange_what_another_user_has_in_a_sticky_directory() {
+    const TEST: &str = "renameat2_does_not_exchange_what_another_user_has_in_a_sticky_directory";
+    let exchange =
+        |dir: &Path| fs::renameat_with(CWD, dir.join("temporary"), CWD, dir.join("s"), RenameFlags::EXCHANGE);
+    if is_child(TEST) {
+        let dir = argument();
+        let mine = listening(dir.join("temporary"));
+        assert_eq!(exchange(&dir), Err(Errno::PERM));
+        assert_eq!(fs::rename(dir.join("temporary"), dir.join("s")), Err(Errno::PERM));
+        return drop(mine);
+    }
+    if !is_root() {
+        eprintln!("{TEST}: only root can put another user's socket there");
+        return;
+    }
+    let scratch = Scratch::alone();
+    fs::chmod(scratch.dir(), Mode::from_raw_mode(0o1777)).unwrap();
+    let theirs = listening(scratch.path("s"));
+    let before = ino(scratch.path("s"));
+    let mut command = again(TEST, scratch.dir());
+    std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+    expect_passed(command.spawn().unwrap());
+    assert_eq!(ino(scratch.path("s")), before);
+    drop(client(scratch.path("s")));
+    drop(theirs);
+}
+
+#[test]
+fn the_sticky_bit_of_a_socket_stays_over_bind_umask_listen_and_exchange_also_for_an_ordinary_user() {
+    in_own_process(
+        "the_sticky_bit_of_a_socket_stays_over_bind_umask_listen_and_exchange_also_for_an_ordinary_user",
+        || {
+            let scratch = Scratch::shared();
+            let _old = listening(scratch.path("s"));
+            for mask in [0, 0o022, 0o277, 0o777] {
+                umask(Mode::from_raw_mode(mask));
+                let socket = socket(SocketType::STREAM);
+                fs::fchmod(&socket, Mode::from_raw_mode(0o1666)).unwrap();
+                net::bind(&socket, &address(scratch.path("temporary"))).unwrap();
+                net::listen(&socket, 1).unwrap();
+                let flags = RenameFlags::EXCHANGE;
+                fs::renameat_with(CWD, scratch.path("temporary"), CWD, scratch.path("s"), flags).unwrap();
+                assert_eq!(mode(scratch.path("s")) & 0o7777, 0o1000 | 0o666 & !mask);
+                fs::unlink(scratch.path("temporary")).unwrap();
+            }
+        },
+    );
+}
+
+#[test]
+fn a_client_woken_from_connect_after_an_exchange_lands_in_the_new_server() {
+    let scratch = Scratch::shared();
+    let (old, clients) = busy(scratch.path("s"));
+    let waiter = waiting_client(&scratch.path("s"));
+    let new = listening(scratch.path("temporary"));
+    let flags = RenameFlags::EXCHANGE;
+    fs::renameat_with(CWD, scratch.path("temporary"), CWD, scratch.path("s"), flags).unwrap();
+    fs::unlink(scratch.path("temporary")).unwrap();
+    net::shutdown(&old, Shutdown::Read).unwrap();
+    net::listen(&old, 0).unwrap();
+    net::listen(&old, i32::MAX).unwrap();
+    let _client = waiter.result().unwrap();
+    assert_eq!((accept_all(&old).len(), accept_all(&new).len()), (clients.len(), 1));
+}
+
+#[test]
 fn a_renamed_socket_keeps_the_name_it_was_bound_by() {
     let scratch = Scratch::shared();
     let server = listening(scratch.path("temporary"));

@@ -79,9 +79,11 @@ impl<S: Sys> Protocol<'_, S> {
     fn verdict_of(&self, name: &CStr, pin: S::Fd, state: PathState) -> Verdict<S::Fd> {
         match state {
             PathState::Dead => Verdict::Dead(pin),
-            state @ (PathState::Live { .. } | PathState::Busy) if self.yields(name, &pin) => {
-                Verdict::Replaceable { pin, state }
-            }
+            state @ (PathState::Live { .. } | PathState::Busy) if self.asks_to_yield(name) => match self.yields(&pin) {
+                Ok(true) => Verdict::Replaceable { pin, state },
+                Ok(false) => Verdict::Other(state),
+                Err(errno) => cannot_tell(errno),
+            },
             state => Verdict::Other(state),
         }
     }

@@ -29,11 +29,15 @@ pub(super) fn with_mark(mode: u32, marked: bool) -> u32 {
 }
 
 impl<S: Sys> Protocol<'_, S> {
-    /// May, and should, the live server behind `pin` be replaced? At the temporary name whoever carries the mark has
-    /// been replaced already.
-    pub(super) fn yields(&self, name: &CStr, pin: &S::Fd) -> bool {
-        let wanted = self.options.take_over || name == self.place.beside.as_c_str();
-        wanted && self.sys.stat(pin).is_ok_and(|stat| stat.mode & REPLACEABLE != 0)
+    /// Is a live server at the name to be replaced, if it may be? At the temporary name whoever carries the mark has been
+    /// replaced already.
+    pub(super) fn asks_to_yield(&self, name: &CStr) -> bool {
+        self.options.take_over || name == self.place.beside.as_c_str()
+    }
+
+    /// May the live server behind `pin` be replaced?
+    pub(super) fn yields(&self, pin: &S::Fd) -> Result<bool, Errno> {
+        self.sys.stat(pin).map(|stat| stat.mode & REPLACEABLE != 0)
     }
 
     /// Under the lock: is a live server to be replaced at the name?
@@ -80,7 +84,7 @@ impl<S: Sys> Protocol<'_, S> {
             Ok(()) => {}
             // Not every file system can do it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename_over(old),
-            Err(errno) => return Err(self.failed("renameat2", errno)),
+            Err(errno) => return Err(self.not_renamed("renameat2", errno)),
         }
         match self.sys.stat_at(dir, beside) {
             Ok(out) if out.id == old => {
@@ -89,12 +93,14 @@ impl<S: Sys> Protocol<'_, S> {
             }
             // A cleaner took it; what counts is that the name is ours.
             Err(Errno::NOENT) => Ok(()),
-            Ok(_) | Err(_) => Err(self.give_back(new)),
+            Ok(_) => Err(self.give_back(new, None)),
+            Err(errno) => Err(self.give_back(new, Some(errno))),
         }
     }
 
-    /// A program that ignores the lock has put something at the name since it was judged. It goes back to its place.
-    fn give_back(&self, new: FileId) -> Error {
+    /// A program that ignores the lock has put something at the name since it was judged, or what it is cannot be seen.
+    /// It goes back to its place.
+    fn give_back(&self, new: FileId, unseen: Option<Errno>) -> Error {
         let Place { dir, name, beside, shown, .. } = self.place;
         if let Err(errno) = self.sys.exchange(dir, beside, name) {
             let hidden = shown.with_file_name(&*beside.to_string_lossy());
@@ -103,6 +109,9 @@ impl<S: Sys> Protocol<'_, S> {
                 .and(&format!("what a program that ignores the lock had put there is now {}", hidden.display()));
         }
         self.withdraw(beside, new);
+        if let Some(errno) = unseen {
+            return self.failed("fstatat", errno);
+        }
         match self.judge(name, None) {
             Verdict::Replaceable { state, .. } | Verdict::Other(state) => self.in_the_way(name, state),
             Verdict::Absent | Verdict::Dead(_) => self.taken_away(),
@@ -116,7 +125,16 @@ impl<S: Sys> Protocol<'_, S> {
             let why = "a program that ignores the lock changed it while it was being taken over; try again";
             return Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why));
         }
-        self.sys.rename_over(dir, beside, name).map_err(|errno| self.failed("rename", errno))
+        self.sys.rename_over(dir, beside, name).map_err(|errno| self.not_renamed("rename", errno))
+    }
+
+    fn not_renamed(&self, call: &str, errno: Errno) -> Error {
+        let error = self.failed(call, errno);
+        match errno {
+            // A sticky directory, and the predecessor's socket is another user's.
+            Errno::PERM => self.naming_owner(&self.place.name, error),
+            _ => error,
+        }
     }
 
     /// Wakes a server that has been replaced, should it sleep in accept(). On a full backlog it is awake.

@@ -5,6 +5,7 @@ mod errnos;
 mod kills;
 mod operations;
 mod pauses;
+mod predecessor;
 mod scene;
 mod watches;
 

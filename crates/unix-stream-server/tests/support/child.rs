@@ -270,6 +270,12 @@ impl Running {
         }
     }
 
+    /// Has it said this word by now, or earlier?
+    pub fn has_said(&mut self, word: &str) -> bool {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().any(|line| line.strip_prefix('@').is_some_and(|line| line.starts_with(word)))
+    }
+
     /// Tells it something.
     #[track_caller]
     pub fn tell(&mut self, words: &str) {

@@ -3,9 +3,11 @@
 
 pub mod child;
 pub mod dir;
+pub mod filter;
 pub mod fork;
 pub mod sockets;
 pub mod start;
+pub mod succession;
 pub mod unshared;
 pub mod wait;
 

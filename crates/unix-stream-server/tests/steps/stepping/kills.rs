@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::actor::Actor;
-use super::operations::{OPERATIONS, create};
+use super::operations::{OPERATIONS, create, create_beside};
 use super::scene::Scene;
 use super::{ALL, all_steps, tell};
 use crate::support::child::whole_process;
@@ -41,11 +41,13 @@ fn nor_does_anything_when_the_recovery_is_killed_at_any_step_too() {
         let (mut firsts, mut states, mut seconds) = (0, 0, 0);
         for operation in OPERATIONS {
             let mut scene = Scene::new(operation);
-            let in_the_way = operation.before.is_in_the_way().then_some(operation.before);
+            let before = operation.before;
+            let alive = (before.is_in_the_way() || before.yields()).then_some(before);
             let (mut first, mut followed, mut kills) = (0, 0, 0);
             while let Some(stop) = scene.actor().kill_at(first) {
                 first += 1;
-                let new = seen.insert((in_the_way, operation.length, operation.kind, scene.left_names()));
+                let new =
+                    seen.insert((alive, scene.is_replaced(), operation.length, operation.kind, scene.left_names()));
                 if !new && !all_steps() {
                     scene.recover(&stop);
                     continue;
@@ -69,7 +71,8 @@ fn nor_does_anything_when_the_recovery_is_killed_at_any_step_too() {
 fn kill_recoveries(scene: &mut Scene<'_>, first: usize) -> usize {
     let mut second = 0;
     loop {
-        let recovery = Actor::new(scene.operation.kind, &scene.path, create);
+        let arrange = if scene.operation.before.is_in_the_way() { create_beside } else { create };
+        let recovery = Actor::new(scene.operation.kind, &scene.path, arrange);
         let stop = recovery.kill_at(second);
         let when = match stop {
             Some(stop) => format!("killed at stop {first}, and its recovery at {stop}"),

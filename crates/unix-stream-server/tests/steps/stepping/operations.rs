@@ -1,7 +1,7 @@
 //! What is tried at every step. To try another operation, add a row.
 
 use std::any::Any;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,14 @@ pub(crate) enum Before {
     Live,
     /// The same, which comes after the first look at the path, so that it is met under the lock.
     LiveLate,
+    /// A server in the process that looks on, which may be replaced.
+    Replaceable,
+    /// And, at the temporary name, a dead socket of a successor that was killed.
+    ReplaceableAndDeadBeside,
+    /// And there a live server that was replaced by one that was killed before it could take that name away.
+    ReplaceableAndLiveBeside,
+    /// A server in the process that looks on, which has replaced the one of the process that acts.
+    Successor,
     /// A regular file.
     File,
     /// git's lock, which is held for ever.
@@ -49,6 +57,12 @@ pub(crate) enum Kind {
     Lifetime,
     /// With a mode of which the umask takes something, and a group.
     Rights,
+    /// That replaces, and may be replaced.
+    TakeOver,
+    /// With a life lock.
+    TakeOverLifetime,
+    /// With a mode of which the umask takes something, and a group.
+    TakeOverRights,
 }
 
 /// What an operation leaves in the hands of its caller.
@@ -76,10 +90,15 @@ pub(crate) struct Operation {
     pub(crate) varies: bool,
     /// See [`Operation::persisting`].
     pub(crate) persists: bool,
+    /// See [`Operation::unsure`].
+    pub(crate) unsure: bool,
 }
 
-use Before::{Dead, DeadAndLife, DeadAndLock, File, GitLock, Live, LiveLate, Nothing};
-use Kind::{Lifetime, Plain, Rights};
+use Before::{
+    Dead, DeadAndLife, DeadAndLock, File, GitLock, Live, LiveLate, Nothing, Replaceable, ReplaceableAndDeadBeside,
+    ReplaceableAndLiveBeside, Successor,
+};
+use Kind::{Lifetime, Plain, Rights, TakeOver, TakeOverLifetime, TakeOverRights};
 use Length::{LongName, LongPath, Short};
 
 #[rustfmt::skip] // a table
@@ -138,11 +157,31 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("connect at once", Live, Short, Plain, |_, p| act(move || connect_timeout(p, Duration::ZERO).map(kept))),
     row("connect to a dead socket", Dead, Short, Plain, |_, p| act(move || connect(p).map(kept))).persisting(),
     row("probe", Live, Short, Plain, |_, p| act(move || probe(p).map(kept))),
+    row("take over", Replaceable, Short, TakeOver, create),
+    row("take over, long path", Replaceable, LongPath, TakeOver, create),
+    row("take over, long name", Replaceable, LongName, TakeOver, create),
+    row("take over, mode and group", Replaceable, Short, TakeOverRights, create),
+    row("take over, umask 0777", Replaceable, Short, TakeOver, create_umask_0777),
+    row("take over, lifetime", Replaceable, Short, TakeOverLifetime, create),
+    row("take over, names cannot be exchanged", Replaceable, Short, TakeOver, create_without_exchange),
+    row("take over, a killed successor's socket beside", ReplaceableAndDeadBeside, Short, TakeOver, create),
+    row("take over, a replaced server beside", ReplaceableAndLiveBeside, Short, TakeOver, create),
+    row("take over, nothing", Nothing, Short, TakeOver, create),
+    row("take over, a dead socket", Dead, Short, TakeOver, create),
+    row("take over, a killed server's life lock", DeadAndLife, Short, TakeOverLifetime, create),
+    row("take over from who has not allowed it", Live, Short, Plain, |b, p| create(b.take_over(true), p)),
+    row("wait for a predecessor that has drained", Nothing, Short, TakeOverLifetime, wait_for_drained),
+    row("wait for a predecessor that drains", Nothing, Short, TakeOverLifetime, wait_for_draining).varying(),
+    row("replaced, close", Successor, Short, TakeOver, |b, p| with_server(b, p, |server| server.close().map(kept))),
+    row("replaced, close, lifetime", Successor, Short, TakeOverLifetime, |b, p| with_server(b, p, |server| server.close().map(kept))),
+    row("replaced, drop", Successor, Short, TakeOver, |b, p| with_server(b, p, |server| { drop(server); Ok(kept(())) })),
+    row("replaced, until it has ended", Successor, Short, TakeOver, |b, p| with_client(b, p, until_replaced)).persisting().unsure(),
+    row("replaced, until it has ended, lifetime", Successor, Short, TakeOverLifetime, |b, p| with_client(b, p, until_replaced)).persisting().unsure(),
     row("inspect a dead socket and a lock", DeadAndLock, Short, Plain, |_, p| act(move || inspect(p).map(kept))).varying().persisting(),
 ];
 
 const fn row(name: &'static str, before: Before, length: Length, kind: Kind, arrange: Arrange) -> Operation {
-    Operation { name, before, length, kind, arrange, varies: false, persists: false }
+    Operation { name, before, length, kind, arrange, varies: false, persists: false, unsure: false }
 }
 
 impl Operation {
@@ -157,6 +196,21 @@ impl Operation {
         self.persists = true;
         self
     }
+
+    /// That goes on for as long as it cannot be told whether its path leads to it.
+    const fn unsure(mut self) -> Operation {
+        self.unsure = true;
+        self
+    }
+}
+
+impl Operation {
+    /// For another server at the path, or the next one; where something is in the way that stays there, not one that
+    /// would replace it.
+    pub(crate) fn another(&self) -> Builder {
+        let builder = self.kind.builder();
+        if self.before.is_in_the_way() { builder.take_over(false) } else { builder }
+    }
 }
 
 impl Kind {
@@ -167,14 +221,26 @@ impl Kind {
             Kind::Plain => builder,
             Kind::Lifetime => builder.lock_scope(LockScope::Lifetime),
             Kind::Rights => builder.mode(0o666).group(rustix::process::getegid().as_raw()),
+            Kind::TakeOver => builder.replaceable(true).take_over(true),
+            Kind::TakeOverLifetime => Kind::TakeOver.builder().lock_scope(LockScope::Lifetime),
+            Kind::TakeOverRights => Kind::Rights.builder().replaceable(true).take_over(true),
         }
+    }
+
+    pub(crate) fn takes_over(self) -> bool {
+        matches!(self, TakeOver | TakeOverLifetime | TakeOverRights)
     }
 }
 
 impl Before {
-    /// No start can succeed beside it.
+    /// No start can succeed beside it, or is to be tried that could.
     pub(crate) fn is_in_the_way(self) -> bool {
-        matches!(self, Live | LiveLate | File | GitLock)
+        matches!(self, Live | LiveLate | File | GitLock | Successor)
+    }
+
+    /// A live server that a successor may replace.
+    pub(crate) fn yields(self) -> bool {
+        matches!(self, Replaceable | ReplaceableAndDeadBeside | ReplaceableAndLiveBeside)
     }
 }
 
@@ -192,6 +258,16 @@ fn kept(something: impl Any) -> Kept {
 
 pub(crate) fn create(builder: Builder, path: PathBuf) -> Act {
     act(move || builder.create(path).map(live))
+}
+
+/// What does not take over, whatever the options.
+pub(crate) fn create_beside(builder: Builder, path: PathBuf) -> Act {
+    create(builder.take_over(false), path)
+}
+
+fn create_without_exchange(builder: Builder, path: PathBuf) -> Act {
+    crate::support::filter::without_exchange();
+    create(builder, path)
 }
 
 fn create_umask_0777(builder: Builder, path: PathBuf) -> Act {
@@ -252,6 +328,42 @@ fn told_of_loss(server: ServerSocket) -> Result<(ServerSocket, Option<Status>), 
     let _ = unlinkat(CWD, server.local_path(), AtFlags::empty());
     let told = watch.wait_timeout(Duration::from_millis(1))?;
     Ok((server, told))
+}
+
+fn with_client(builder: Builder, path: PathBuf, work: fn(ServerSocket, UnixStream) -> Result<Kept, Error>) -> Act {
+    let server = builder.create(&path).expect("create");
+    let client = connect(path).expect("connect");
+    act(move || work(server, client))
+}
+
+/// The end of a server that has been replaced, and no more errors than one cares to hear.
+fn until_replaced(server: ServerSocket, client: UnixStream) -> Result<Kept, Error> {
+    let mut clients = server.until_replaced().grace(Duration::ZERO);
+    let served: Vec<_> = clients.by_ref().take(6).collect();
+    Ok(kept((client, served, clients)))
+}
+
+const SHORT_WAIT: Duration = Duration::from_millis(1);
+
+/// A server and its successor, which has not got the life lock yet.
+fn succession(builder: &Builder, path: &PathBuf) -> (ServerSocket, ServerSocket) {
+    let old = builder.create(path).expect("create");
+    (old, builder.create(path).expect("take over"))
+}
+
+fn wait_for_drained(builder: Builder, path: PathBuf) -> Act {
+    let (old, mut new) = succession(&builder, &path);
+    drop(old.drain().expect("drain"));
+    act(move || new.wait_for_predecessor(SHORT_WAIT).map(|()| live(new)))
+}
+
+fn wait_for_draining(builder: Builder, path: PathBuf) -> Act {
+    let (old, mut new) = succession(&builder, &path);
+    let drain = old.drain().expect("drain");
+    act(move || {
+        new.wait_for_predecessor(SHORT_WAIT)?;
+        Ok(kept((new, drain)))
+    })
 }
 
 /// Two clients, and no more errors than one cares to hear.

@@ -34,6 +34,14 @@ fn paused_at_any_step_of_any_operation_there_is_one_server_at_most_and_one_in_th
                 let report = actor.report();
                 let when = format!("{when}: the other start {other:?}, this one {report:?}");
                 match (&other, &report) {
+                    // One has replaced the other, whichever it was.
+                    (Ok(other), Report::Live) if operation.kind.takes_over() => {
+                        if other.was_stolen() {
+                            actor.assert_serves(&scene.path);
+                        } else {
+                            assert_serves(other, &scene.path);
+                        }
+                    }
                     (Ok(_), Report::Live) => panic!("{when}: two servers"),
                     // It came too late, or had nothing to do with the path any more.
                     (Ok(other), Report::Done) => assert_serves(other, &scene.path),
@@ -65,7 +73,7 @@ fn paused_at_any_step_of_any_operation_there_is_one_server_at_most_and_one_in_th
 
 /// Another start, while somebody stands still.
 fn start_beside(scene: &Scene<'_>, when: &str) -> Result<ServerSocket, ErrorKind> {
-    let other = scene.operation.kind.builder().create(&scene.path);
+    let other = scene.operation.another().create(&scene.path);
     scene.assert_unharmed(&when);
     match other {
         Ok(server) => {
@@ -75,7 +83,7 @@ fn start_beside(scene: &Scene<'_>, when: &str) -> Result<ServerSocket, ErrorKind
         }
         Err(error) => {
             let expected: &[ErrorKind] = match scene.operation.before {
-                Before::Live | Before::LiveLate => &[ErrorKind::InUse],
+                Before::Live | Before::LiveLate | Before::Successor => &[ErrorKind::InUse],
                 Before::File => &[ErrorKind::NotASocket],
                 Before::GitLock => &[ErrorKind::Locked],
                 _ => &[ErrorKind::InUse, ErrorKind::Locked],

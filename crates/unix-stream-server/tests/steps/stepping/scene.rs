@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use stepper::{Side, Stop};
-use unix_stream_server::{ErrorKind, ServerSocket};
+use unix_stream_server::{Builder, ErrorKind, ServerSocket};
 
 use super::actor::Actor;
 use super::operations::{Before, Length, Operation};
+use super::predecessor::Predecessor;
 use crate::support::dir::{Dir, File, beside, exists, file, files, names, put_file};
 use crate::support::sockets::{assert_serves, put_dead, stranger};
+use crate::support::succession::temporary;
 
 /// What a fresh start may take: nobody holds anything, so that it never waits.
 const FRESH: Duration = Duration::from_secs(5);
@@ -29,6 +31,9 @@ pub(crate) struct Scene<'a> {
     /// What stands at the path and is not ours to touch.
     foreign: Option<(PathBuf, File)>,
     live: Option<ServerSocket>,
+    predecessor: Option<Predecessor>,
+    /// At the temporary name, and nowhere else.
+    beside: Option<UnixListener>,
     // Last, for it is removed when it is dropped.
     _dir: Dir,
 }
@@ -57,8 +62,9 @@ impl<'a> Scene<'a> {
         put_file(&place.join("u.lock"), b"", 0o1400);
         std::os::unix::fs::symlink("t", place.join("s.link")).expect("symlink");
         let bystanders = files(&place);
-        let (path, foreign, live) = (place.join(name), None, None);
-        Scene { operation, path, place, staging, neighbour, bystanders, foreign, live, _dir: dir }
+        let path = place.join(name);
+        let (foreign, live, predecessor, beside) = (None, None, None, None);
+        Scene { operation, path, place, staging, neighbour, bystanders, foreign, live, predecessor, beside, _dir: dir }
     }
 
     /// Puts everything in its place for another run.
@@ -77,7 +83,19 @@ impl<'a> Scene<'a> {
                 put_file(&beside(path, ".owner"), b"", 0o1400);
             }
             Before::Live => self.put_live(),
-            Before::LiveLate => {}
+            Before::LiveLate | Before::Successor => {}
+            Before::Replaceable => self.put_predecessor(),
+            Before::ReplaceableAndDeadBeside => {
+                put_dead(&self.staging);
+                std::fs::rename(&self.staging, temporary(path)).expect("rename");
+                self.put_predecessor();
+            }
+            Before::ReplaceableAndLiveBeside => {
+                let replaced = ServerSocket::builder().replaceable(true).create(&self.staging).expect("create");
+                self.beside = Some(replaced.into_listener());
+                std::fs::rename(&self.staging, temporary(path)).expect("rename");
+                self.put_predecessor();
+            }
             Before::File => {
                 put_file(path, b"precious", 0o600);
                 self.foreign = Some((path.clone(), file(path)));
@@ -114,6 +132,9 @@ impl<'a> Scene<'a> {
             self.put_live();
             actor.victim.recount();
         }
+        if self.operation.before == Before::Successor {
+            self.put_live();
+        }
         actor
     }
 
@@ -127,6 +148,14 @@ impl<'a> Scene<'a> {
         if let Some(server) = &self.live {
             assert_serves(server, &self.path);
         }
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.assert_unharmed(&self.path, &format!("{}: {when}", self.operation.name));
+        }
+    }
+
+    /// What no name tells: has the predecessor, if there is one, lost the path?
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.predecessor.as_ref().is_some_and(Predecessor::is_replaced)
     }
 
     /// What stands at the path is in the way still; when it has gone, the next start succeeds, and leaves nothing.
@@ -135,12 +164,13 @@ impl<'a> Scene<'a> {
         let name = self.operation.name;
         let builder = self.operation.kind.builder().lock_timeout(FRESH);
         let expected = match self.operation.before {
-            Before::Live | Before::LiveLate => Some(ErrorKind::InUse),
+            Before::Live | Before::LiveLate | Before::Successor => Some(ErrorKind::InUse),
             Before::File => Some(ErrorKind::NotASocket),
             _ => None,
         };
         if let Some(expected) = expected {
-            let error = builder.create(&self.path).expect_err("in the way");
+            let another = self.operation.another().lock_timeout(FRESH);
+            let error = another.create(&self.path).expect_err("in the way");
             assert_eq!(error.kind(), expected, "{name}: {when}: {error}");
         }
         self.foreign = self.foreign.take().filter(|(path, _)| {
@@ -152,11 +182,34 @@ impl<'a> Scene<'a> {
         if let Some(live) = self.live.take() {
             live.close().unwrap_or_else(|error| panic!("{name}: {when}: {error}"));
         }
-        let server = builder.create(&self.path);
-        let server = server.unwrap_or_else(|error| panic!("{name}: {when}: left {:?}, so that {error}", self.left()));
+        let labelled = format!("{name}: {when}");
+        // With a life lock nobody starts before it has drained; one that has the path still is replaced first.
+        let ended = self.predecessor.take_if(|predecessor| predecessor.is_replaced());
+        ended.into_iter().for_each(|predecessor| predecessor.end(&labelled));
+        let mut server = self.create(&builder, &labelled);
+        if let Some(predecessor) = self.predecessor.take() {
+            predecessor.end(&labelled);
+        }
+        server.wait_for_predecessor(FRESH).unwrap_or_else(|error| panic!("{labelled}: {error}"));
         assert_serves(&server, &self.path);
+        self.beside = None;
+        if self.operation.kind.takes_over() && exists(&temporary(&self.path)) {
+            // A name is recovered by a start of the kind that makes it: a start in place makes no call for it.
+            let replaced = server;
+            server = self.create(&builder, &labelled);
+            assert!(replaced.was_stolen(), "{labelled}");
+            drop(replaced);
+            server.wait_for_predecessor(FRESH).unwrap_or_else(|error| panic!("{labelled}: {error}"));
+            assert_serves(&server, &self.path);
+        }
         server.close().unwrap_or_else(|error| panic!("{name}: {when}: {error}"));
         assert_eq!(self.left(), Left::new(), "{name}: {when}: something outlives the next server");
+    }
+
+    #[track_caller]
+    fn create(&self, builder: &Builder, when: &dyn Display) -> ServerSocket {
+        let server = builder.create(&self.path);
+        server.unwrap_or_else(|error| panic!("{when}: left {:?}, so that {error}", self.left()))
     }
 
     /// At the end of all: the neighbour is alive.
@@ -169,6 +222,11 @@ impl<'a> Scene<'a> {
         let server = self.operation.kind.builder().lock_timeout(FRESH).create(&self.path).expect("create");
         self.foreign = Some((self.path.clone(), file(&self.path)));
         self.live = Some(server);
+    }
+
+    fn put_predecessor(&mut self) {
+        let builder = self.operation.kind.builder().lock_timeout(FRESH);
+        self.predecessor = Some(Predecessor::new(&builder, &self.path));
     }
 
     fn put_dead(&self) {
