@@ -283,7 +283,9 @@ fn what_can_be_wrong_is_told_before_anything_is_left() {
     put_file(&home.dir.join("text"), b"no interpreter", 0o755);
     let run = |program: &str| StartCommand::new(program).timeout(PATIENCE);
     let inside = |name: &str| home.dir.join(name).to_str().expect("text").to_owned();
-    check(&path, &run("no-such-program-anywhere"), ErrorKind::StartFailed, ENOENT);
+    // Where PATH has a directory that may not be searched, it is EACCES, as of execvp(3).
+    let nowhere = run("no-such-program-anywhere").env("PATH", "/usr/bin:/bin");
+    check(&path, &nowhere, ErrorKind::StartFailed, ENOENT);
     check(&path, &run(""), ErrorKind::StartFailed, ENOENT);
     check(&path, &run(&inside("none")), ErrorKind::StartFailed, ENOENT);
     check(&path, &run(&inside("data")), ErrorKind::StartFailed, EACCES);
