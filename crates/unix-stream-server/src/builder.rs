@@ -135,7 +135,8 @@ impl Builder {
     /// lock is had.
     ///
     /// A server that allows it must look out for it, and must then go on accepting for a moment and drain:
-    /// [`ServerSocket::until_replaced`] does so.
+    /// [`ServerSocket::until_replaced`] does so. One that drains for another reason, and is replaced in just that moment,
+    /// gives no such time: a client that was on its way to it is refused (`ECONNREFUSED`).
     pub fn replaceable(mut self, yes: bool) -> Self {
         self.options.replaceable = yes;
         self

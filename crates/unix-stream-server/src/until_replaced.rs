@@ -60,20 +60,20 @@ impl UntilReplaced {
         self
     }
 
-    /// The server, if it has not been replaced yet, to end it for another reason.
-    #[must_use]
-    pub fn into_server(self) -> Option<ServerSocket> {
+    /// The server, to end it for another reason.
+    ///
+    /// # Errors
+    ///
+    /// It has been replaced already, and is handed back: go on until its clients are all served.
+    pub fn into_server(self) -> Result<ServerSocket, Box<Self>> {
         match self.stage {
-            Stage::New(server) | Stage::Serving(server) => Some(server),
-            Stage::Grace(..) | Stage::Draining(_) | Stage::Ended => None,
+            Stage::New(server) | Stage::Serving(server) => Ok(server),
+            stage => Err(Box::new(UntilReplaced { stage, ..self })),
         }
     }
 
     /// The next client; `None` once the time is over.
-    ///
-    /// That the listener does not block is seen to each time: if it failed once, accept() would sleep through the grace time.
     fn accept(server: &ServerSocket, until: Instant) -> io::Result<Option<UnixStream>> {
-        server.set_nonblocking(true)?;
         loop {
             match server.accept() {
                 Ok((client, _)) => return Ok(Some(client)),

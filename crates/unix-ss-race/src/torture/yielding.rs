@@ -80,7 +80,7 @@ impl Worker {
         }
         drop(listener);
         // Its path led to it when it was last looked at, and next() has not been called since.
-        Ok(clients.into_server().map(Server::Library))
+        Ok(clients.into_server().ok().map(Server::Library))
     }
 
     fn by_hand_until_replaced(
