@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio;
-use unix_stream_server::{ErrorKind, Ownership, ServerSocket};
+use unix_stream_server::{ErrorKind, Ownership, ServerSocket, Status};
 
 use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
 use crate::demand::{Demand, Woken};
@@ -25,7 +25,7 @@ use crate::ensure::lives;
 use crate::identity::Identity;
 use crate::leaving::Leaving;
 use crate::message::{reason, say};
-use crate::program::{split, stale_variables};
+use crate::program::{must_be_there, split, stale_variables};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
 use crate::{exit, fenced, lost};
@@ -45,6 +45,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
     let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
         .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
     let run_as = socket::identity(args)?;
+    must_be_there(args, run_as.is_some())?;
     let mut parts = create(args, detached.as_ref())?.into_parts().map_err(|error| {
         say(&error);
         exit::FAILED
@@ -77,8 +78,16 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
             detached.tell(READY);
         }
         let replaceable = args.replaceable || args.replace;
-        let mut supervised =
-            Supervised { child, listener, ownership, replaceable, retired: false, report, path_status: None };
+        let mut supervised = Supervised {
+            child,
+            listener,
+            ownership,
+            replaceable,
+            replaced: false,
+            retired: false,
+            report,
+            path_status: None,
+        };
         let ended = supervised
             .wait(&signals)
             .map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
@@ -237,6 +246,8 @@ struct Supervised {
     listener: UnixListener,
     ownership: Ownership,
     replaceable: bool,
+    /// A successor was seen at the path.
+    replaced: bool,
     /// It has been told to end because it was replaced.
     retired: bool,
     report: lost::Report,
@@ -264,6 +275,8 @@ impl Supervised {
                 told = true;
                 let (path, status) = (self.ownership.local_path(), self.ownership.status());
                 if self.replaceable {
+                    // It may have gone as well by the time that we do.
+                    self.replaced = status == Status::Replaced;
                     leaving = Some(Leaving::new());
                 } else {
                     lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
@@ -274,7 +287,7 @@ impl Supervised {
                 leaving = None;
                 Leaving::wake_blocked_clients(&self.listener);
                 self.retired = true;
-                let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+                self.signal(Signal::TERM);
             }
             let watching = watching && !told;
             let due = if leaving.is_some() { Some(Leaving::next_look()) } else { watching.then(|| look.due()) };
@@ -288,6 +301,14 @@ impl Supervised {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        // Not reaped yet, so the pid is still PROG's.
+        match kill_process(Pid::from_child(&self.child), signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => say(format_args!("cannot send a signal to PROG: {}", reason(&errno.into()))),
+        }
+    }
+
     fn forward(&mut self, signal: Signal) {
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
         if ends {
@@ -296,8 +317,7 @@ impl Supervised {
             let status = self.ownership.unpublish();
             self.path_status = Some((self.report)(self.ownership.local_path(), status.as_ref().copied(), ""));
         }
-        // Not reaped yet, so the pid is still PROG's.
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+        self.signal(signal);
         if ends {
             socket::announce_end();
         }
@@ -314,11 +334,12 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
-                let mut replaced = false;
+                let mut replaced = self.replaced;
                 let drained = match self.ownership.drain(self.listener) {
                     Ok(drain) => {
-                        replaced = lost::is_replaced(self.replaceable, drain.status());
-                        ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count())
+                        replaced |= lost::is_replaced(self.replaceable, drain.status());
+                        let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
+                        ((self.report)(&path, status, ""), drain.map_while(Result::ok).count())
                     }
                     Err(error) => (failed(format_args!("{error}")), 0),
                 };
