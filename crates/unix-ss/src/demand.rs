@@ -110,6 +110,19 @@ impl Demand {
         }
     }
 
+    /// Has PROG accepted whom it was started for? Where that is not known: all who are queued.
+    pub(crate) fn is_met(&self, listener: &UnixListener) -> bool {
+        match (self.client, queued_clients(listener)) {
+            (Some(client), Ok(queue)) => !queue.contains(&client),
+            _ => !has_clients(listener),
+        }
+    }
+
+    /// PROG is to be started for whoever is the first in the queue.
+    pub(crate) fn is_for_head(&mut self, listener: &UnixListener) {
+        self.client = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
+    }
+
     /// Is the client for whom PROG was started still there, though PROG has ended? Then to start it again would go round
     /// in circles.
     pub(crate) fn is_unmet(&self, listener: &UnixListener) -> bool {
