@@ -66,7 +66,8 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
             say_left(count(&parts.0));
             return Ok(told.path_status);
         }
-        ending = Some(told);
+        // PROG has its time from here on.
+        ending = Some(Ending { leaving: Leaving::new(), ..told });
     }
     let mut demand = args.on_demand.then(|| Demand::new(replaceable));
     loop {

@@ -239,6 +239,29 @@ fn told_to_end_when_somebody_has_just_come_it_ends_when_the_program_has_served_h
 }
 
 #[test]
+fn told_to_end_it_starts_a_program_that_serves_one_for_each_who_is_queued() {
+    let test = "told_to_end_it_starts_a_program_that_serves_one_for_each_who_is_queued";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let home = Household::new();
+    // It is told when it has accepted the last one, whom it serves to the end.
+    let program = home.program(test, "once");
+    let deaf = ["sh", "-c", "trap '' TERM; exec \"$@\"", "sh"].into_iter();
+    let program: Vec<&str> = deaf.chain(program.iter().map(String::as_str)).collect();
+    let mut server = home.place.serve(&ON_DEMAND, "s", &program);
+    let mut guests = Vec::new();
+    unseen(&server, || {
+        guests.extend((0..3).map(|_| client(&home.place.path("s"))));
+        server.signal(Signal::TERM);
+    });
+    let answered: Vec<i32> = guests.into_iter().map(who_answers).collect();
+    assert_eq!(answered, home.started(), "{}", server.errors());
+    assert_eq!(server.wait(), 0, "{}", server.errors());
+    assert!(!home.place.path("s").exists());
+}
+
+#[test]
 fn told_to_end_twice_it_does_not_wait_for_the_program() {
     let place = Place::new();
     let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", "echo up >started; exec sleep 60"]);
