@@ -23,7 +23,7 @@ use crate::demand::{Demand, Woken};
 use crate::detached::{BUSY, Detached, ExecReport, READY, report_exec, take_start_lock};
 use crate::ensure::lives;
 use crate::identity::Identity;
-use crate::leaving::Leaving;
+use crate::leaving::{Leaving, has_clients};
 use crate::message::{reason, say};
 use crate::program::{must_be_there, split, stale_variables};
 use crate::signals::Signals;
@@ -58,26 +58,53 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         announce(&mut ready);
     }
     let report = lost::reporter(args.replaceable || args.replace);
-    if args.replace && !predecessor_ends(&mut parts.1, &signals) {
-        return Ok(end_idle(parts.0, parts.1, report, None));
+    let replaceable = args.replaceable || args.replace;
+    let mut ending = None;
+    if args.replace && !predecessor_ends(&mut parts.1, &signals, || false) {
+        let told = end_idle(&mut parts.1, report, replaceable);
+        // With the life lock PROG is not to run beside the predecessor, not even for those who are queued.
+        if !predecessor_ends(&mut parts.1, &signals, || told.leaving.is_over(&parts.0)) || !has_clients(&parts.0) {
+            say_left(count(&parts.0));
+            return Ok(told.path_status);
+        }
+        // PROG has its time from here on.
+        ending = Some(Ending { leaving: Leaving::new(), ..told });
     }
-    let mut demand = args.on_demand.then(|| Demand::new(args.replaceable || args.replace));
+    let mut demand = args.on_demand.then(|| Demand::new(replaceable));
     loop {
-        let (listener, ownership) = parts;
+        let (listener, mut ownership) = parts;
         if let Some(demand) = &mut demand {
-            match demand.wait(&listener, &ownership, &signals) {
+            let woken =
+                if ending.is_some() { Ok(Woken::ByClient) } else { demand.wait(&listener, &ownership, &signals) };
+            match woken {
                 Ok(Woken::ByClient) => {}
-                Ok(Woken::ToEnd(status)) => return Ok(end_idle(listener, ownership, report, status)),
+                Ok(Woken::ToEnd(Some(status))) => {
+                    return Ok(end_without_path(listener, ownership, replaceable, status));
+                }
+                Ok(Woken::ToEnd(None)) => {
+                    let told = end_idle(&mut ownership, report, replaceable);
+                    if !has_clients(&listener) {
+                        say_left(count(&listener));
+                        return Ok(told.path_status);
+                    }
+                    ending = Some(told);
+                }
                 Err(error) => return Err(failed(format_args!("cannot wait for a client: {}", reason(&error)))),
+            }
+            if ending.is_some() {
+                demand.is_for_head(&listener);
             }
         }
         let child = start(args, &listener, &ownership, detached.as_ref(), run_as.as_ref())
             .map_err(|error| cannot_start(args, &error))?;
-        announce(&mut ready);
+        if ending.is_none() {
+            announce(&mut ready);
+        }
         if let Some(detached) = &detached {
             detached.tell(READY);
         }
-        let replaceable = args.replaceable || args.replace;
+        let path_status = ending.as_ref().map(|ending: &Ending| ending.path_status);
+        let ending_now = ending.take();
         let mut supervised = Supervised {
             child,
             listener,
@@ -86,10 +113,11 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
             replaced: false,
             retired: false,
             report,
-            path_status: None,
+            path_status,
+            ending: ending_now,
         };
         let ended = supervised
-            .wait(&signals)
+            .wait(&signals, demand.as_ref())
             .map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))?;
         match &demand {
             // It was idle. The next client starts it again.
@@ -99,6 +127,11 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
                     let status = supervised.end(ended);
                     return Err(if status == exit::DONE { exit::FAILED } else { status });
                 }
+                parts = (supervised.listener, supervised.ownership);
+            }
+            // Told to end, and it does not know yet, but serves one client each time.
+            Some(demand) if ended.success() && supervised.is_wanted() && !demand.is_unmet(&supervised.listener) => {
+                ending = supervised.ending;
                 parts = (supervised.listener, supervised.ownership);
             }
             _ => return Ok(supervised.end(ended)),
@@ -141,8 +174,9 @@ fn cannot_run(program: &[std::ffi::OsString], error: &io::Error) -> u8 {
     exit::of_start(error)
 }
 
-/// With a life lock, PROG starts when that of the server that was replaced has ended. False if we are told to end first.
-fn predecessor_ends(ownership: &mut Ownership, signals: &Signals) -> bool {
+/// With a life lock, PROG starts when that of the server that was replaced has ended. False if we are told to end first,
+/// or give up.
+fn predecessor_ends(ownership: &mut Ownership, signals: &Signals, gives_up: impl Fn() -> bool) -> bool {
     const INTERVAL: Duration = Duration::from_millis(20);
     let mut told = false;
     loop {
@@ -157,23 +191,45 @@ fn predecessor_ends(ownership: &mut Ownership, signals: &Signals) -> bool {
                 std::thread::sleep(INTERVAL);
             }
         }
-        if signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal)) {
+        let told = signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal));
+        if told || gives_up() {
             return false;
         }
     }
 }
 
-/// Told to end, or without a path, while no PROG runs.
-fn end_idle(listener: UnixListener, ownership: Ownership, report: lost::Report, status: Option<u8>) -> u8 {
+/// Told to end; PROG, which may not have accepted the client that it is started for, is told when it has.
+struct Ending {
+    leaving: Leaving,
+    /// What PROG is told by.
+    signal: Signal,
+    path_status: u8,
+}
+
+/// Told to end while no PROG runs: new clients, and a successor, shall find the path free. PROG is still to serve those
+/// who are queued.
+fn end_idle(ownership: &mut Ownership, report: lost::Report, replaceable: bool) -> Ending {
+    let status = ownership.unpublish();
+    let path_status = report(ownership.local_path(), status.as_ref().copied(), "");
+    announce_going(ownership.local_path(), lost::is_replaced(replaceable, status.as_ref().copied()));
+    Ending { leaving: Leaving::new(), signal: Signal::TERM, path_status }
+}
+
+/// The path was lost, or somebody else has it, while no PROG ran.
+fn end_without_path(listener: UnixListener, ownership: Ownership, replaceable: bool, status: u8) -> u8 {
     let path = ownership.local_path().to_owned();
     match ownership.drain(listener) {
         Ok(drain) => {
-            let path_status = status.unwrap_or_else(|| report(&path, drain.status(), ""));
+            announce_going(&path, lost::is_replaced(replaceable, drain.status()));
             say_left(drain.map_while(Result::ok).count());
-            path_status
+            status
         }
         Err(error) => failed(format_args!("{error}")),
     }
+}
+
+fn announce_going(path: &std::path::Path, replaced: bool) {
+    if replaced { socket::announce_successor(path) } else { socket::announce_end() }
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> u8 {
@@ -253,19 +309,24 @@ struct Supervised {
     report: lost::Report,
     /// What came of the path, once it has been removed.
     path_status: Option<u8>,
+    /// A signal that PROG has not been told of yet.
+    ending: Option<Ending>,
 }
 
 impl Supervised {
     /// Forwards signals until PROG has ended.
-    fn wait(&mut self, signals: &Signals) -> io::Result<ExitStatus> {
+    fn wait(&mut self, signals: &Signals, demand: Option<&Demand>) -> io::Result<ExitStatus> {
         let mut look = lost::Look::new();
         let mut told = false;
         let mut leaving = None;
         loop {
             for signal in signals.take() {
                 if signal != Signal::CHILD {
-                    self.forward(signal);
+                    self.forward(signal, demand);
                 }
+            }
+            if self.ending.as_ref().is_some_and(|ending| ending.leaving.is_over(&self.listener)) {
+                self.tell();
             }
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
@@ -290,7 +351,11 @@ impl Supervised {
                 self.signal(Signal::TERM);
             }
             let watching = watching && !told;
-            let due = if leaving.is_some() { Some(Leaving::next_look()) } else { watching.then(|| look.due()) };
+            let due = if leaving.is_some() || self.ending.is_some() {
+                Some(Leaving::next_look())
+            } else {
+                watching.then(|| look.due())
+            };
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left + Duration::from_millis(1)).ok());
             match poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], left.as_ref()) {
@@ -309,7 +374,7 @@ impl Supervised {
         }
     }
 
-    fn forward(&mut self, signal: Signal) {
+    fn forward(&mut self, signal: Signal, demand: Option<&Demand>) {
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
         if ends {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.
@@ -317,10 +382,35 @@ impl Supervised {
             let status = self.ownership.unpublish();
             self.path_status = Some((self.report)(self.ownership.local_path(), status.as_ref().copied(), ""));
         }
-        self.signal(signal);
+        // It has just been started, and the signal would end it before it can catch that.
+        match (ends, self.path_status, demand) {
+            (true, Some(path_status), Some(demand)) if !demand.is_met(&self.listener) => {
+                self.ending = Some(Ending { leaving: Leaving::new(), signal, path_status });
+            }
+            // If told once more, it is not to go on.
+            _ => {
+                if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) {
+                    self.ending = None;
+                }
+                self.signal(signal);
+            }
+        }
         if ends {
             socket::announce_end();
         }
+    }
+
+    /// Passes on what PROG has not been told.
+    fn tell(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            self.signal(ending.signal);
+        }
+    }
+
+    /// We are told to end, PROG does not know yet, and somebody waits for it.
+    fn is_wanted(&self) -> bool {
+        has_clients(&self.listener)
+            && self.ending.as_ref().is_some_and(|ending| !ending.leaving.is_over(&self.listener))
     }
 
     /// PROG has ended well, nobody has told us to end, and the path is ours.
@@ -343,11 +433,7 @@ impl Supervised {
                     }
                     Err(error) => (failed(format_args!("{error}")), 0),
                 };
-                if replaced {
-                    socket::announce_successor(&path)
-                } else {
-                    socket::announce_end()
-                }
+                announce_going(&path, replaced);
                 drained
             }
         };

@@ -3,7 +3,7 @@
 //! To accept a client is to take it from PROG. So the kernel is asked who is queued. Somebody who has sent a byte, or who
 //! is still there after a moment, starts PROG and stays in the queue for it. Somebody who has hung up already cannot
 //! come back, and only such are accepted here: they are at the head of the queue, and nobody else accepts while no PROG
-//! runs. Those who had sent nothing are dropped: a probe. Those who had are replayed to PROG: see [`crate::replay`].
+//! runs. Those who had sent nothing are dropped: a probe. Those who had are replayed to PROG, if of our own user: see [`crate::replay`].
 //!
 //! Where the kernel does not list the queue (no `unix_diag`), every connection starts PROG, as with other superservers.
 
@@ -110,6 +110,19 @@ impl Demand {
         }
     }
 
+    /// Has PROG accepted whom it was started for? Where that is not known: all who are queued.
+    pub(crate) fn is_met(&self, listener: &UnixListener) -> bool {
+        match (self.client, queued_clients(listener)) {
+            (Some(client), Ok(queue)) => !queue.contains(&client),
+            _ => !has_clients(listener),
+        }
+    }
+
+    /// PROG is to be started for whoever is the first in the queue.
+    pub(crate) fn is_for_head(&mut self, listener: &UnixListener) {
+        self.client = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
+    }
+
     /// Is the client for whom PROG was started still there, though PROG has ended? Then to start it again would go round
     /// in circles.
     pub(crate) fn is_unmet(&self, listener: &UnixListener) -> bool {
@@ -137,7 +150,7 @@ fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
     }
 }
 
-/// Accepts one who has gone; true if he had said something, which PROG is to be started for.
+/// Accepts one who has gone; true if he had said something that is replayed, which PROG is to be started for.
 fn take_gone(listener: &UnixListener, ownership: &Ownership) -> io::Result<bool> {
     // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
     listener.set_nonblocking(true)?;
@@ -145,10 +158,7 @@ fn take_gone(listener: &UnixListener, ownership: &Ownership) -> io::Result<bool>
     listener.set_nonblocking(false)?;
     match accepted {
         Ok((client, _)) if hung_up(&client) => Ok(false),
-        Ok((client, _)) => {
-            replay::start(client, ownership.local_path().to_owned());
-            Ok(true)
-        }
+        Ok((client, _)) => Ok(replay::start(client, ownership.local_path().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::CONNABORTED | Errno::INTR) => Ok(false),

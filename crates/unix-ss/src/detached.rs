@@ -23,6 +23,8 @@ use crate::message::{reason, say};
 pub(crate) const READY: u8 = b'\n';
 /// Somebody else is, or was, at it.
 pub(crate) const BUSY: u8 = b'B';
+/// PROG runs, and nothing lived there in time.
+pub(crate) const LATE: u8 = b'L';
 
 pub(crate) struct Detached {
     log: File,

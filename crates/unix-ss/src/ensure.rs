@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use unix_stream_server::{PathState, inspect};
 
 use crate::cli::{Ensure, WAIT_LISTEN};
-use crate::detached::{BUSY, READY};
+use crate::detached::{BUSY, LATE, READY};
 use crate::message::{reason, say};
 use crate::program::stale_variables;
 use crate::{exit, fenced};
@@ -89,6 +89,11 @@ pub(crate) fn lives(path: &Path) -> Result<bool, u8> {
     }
 }
 
+/// The same of a path that a PROG is at work at: what else stands there, or cannot be told, may yet become a server.
+pub(crate) fn lives_by_now(path: &Path) -> bool {
+    inspect(path).is_ok_and(|inspection| matches!(inspection.state, PathState::Live { .. } | PathState::Busy))
+}
+
 enum Started {
     Ready,
     /// Somebody else is at it.
@@ -109,6 +114,7 @@ fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
             let _ = supervisor.wait();
             Ok(Started::Busy)
         }
+        Ok(Some(LATE)) => Ok(Started::Late),
         // It ends, and has said why.
         Ok(_) => {
             let status = supervisor.wait().ok().and_then(|status| status.code());

@@ -1,8 +1,9 @@
 //! What a client had sent that hung up before PROG ran, to PROG: by a connection of our own that says the same.
 //!
-//! A thread makes it, with the client's user and group, so that PROG judges it by these; where we may not become that
-//! user, what he sent is not passed on, since it would look like ours. Process id and supplementary groups are not his,
-//! and descriptors that he had sent along are closed.
+//! Only for a client of our own user: PROG judges clients by their user, and what another one sent would look like ours.
+//! Nor does a thread of ours take his user on, though it could if we are root: he may then signal it, and a SIGKILL to
+//! one thread ends the process. A group of his own it takes on. Process id and supplementary groups are not his, and
+//! descriptors that he had sent along are closed.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Gid, Uid, getegid, geteuid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid};
 use unix_stream_server::{connect_timeout, peer_credentials};
 
 use crate::message::{reason, say};
@@ -19,28 +20,44 @@ use crate::message::{reason, say};
 /// For a queue that is full just then; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) fn start(client: UnixStream, path: PathBuf) {
-    let work = move || {
-        if let Err(error) = replay(&client, &path) {
-            say(format_args!(
-                "a client sent something and hung up before PROG ran, and it is lost: {}",
-                reason(&error)
-            ));
+/// False if there is nothing that PROG is to be started for.
+pub(crate) fn start(client: UnixStream, path: PathBuf) -> bool {
+    let gid = match peer_credentials(&client) {
+        Ok(Some(peer)) if Uid::from_raw(peer.uid) == geteuid() => Gid::from_raw(peer.gid),
+        Ok(Some(peer)) => {
+            lost(format_args!("it was user {}, and PROG would take it for ours", peer.uid));
+            return false;
+        }
+        Ok(None) => {
+            lost(format_args!("its user is not known"));
+            return false;
+        }
+        Err(error) => {
+            lost(format_args!("{}", reason(&error)));
+            return false;
         }
     };
-    if let Err(error) = std::thread::Builder::new().spawn(work) {
-        say(format_args!("a client sent something and hung up before PROG ran, and it is lost: {}", reason(&error)));
+    let work = move || {
+        if let Err(error) = replay(&client, gid, &path) {
+            lost(format_args!("{}", reason(&error)));
+        }
+    };
+    let spawned = std::thread::Builder::new().spawn(work);
+    if let Err(error) = &spawned {
+        lost(format_args!("{}", reason(error)));
     }
+    spawned.is_ok()
 }
 
-fn replay(mut client: &UnixStream, path: &std::path::Path) -> io::Result<()> {
-    let peer = peer_credentials(client)?.ok_or(io::ErrorKind::PermissionDenied)?;
-    let (uid, gid) = (Uid::from_raw(peer.uid), Gid::from_raw(peer.gid));
-    if (uid, gid) != (geteuid(), getegid()) {
+fn lost(why: std::fmt::Arguments<'_>) {
+    say(format_args!("a client sent something and hung up before PROG ran, and it is lost: {why}"));
+}
+
+fn replay(mut client: &UnixStream, gid: Gid, path: &std::path::Path) -> io::Result<()> {
+    if gid != getegid() {
         // Of this thread alone, which ends with the replay.
         set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;
-        set_thread_res_uid(uid, uid, uid)?;
     }
     let mut stream = connect_timeout(path, TIMEOUT)?;
     // It has hung up, so this comes to an end.

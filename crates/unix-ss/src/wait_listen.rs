@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait};
 use unix_stream_server::{ErrorKind, ServerSocket, StartLock};
 
 use crate::cli::WaitListen;
-use crate::detached::{BUSY, Detached, READY, take_start_lock};
-use crate::ensure::lives;
+use crate::detached::{BUSY, Detached, LATE, READY, take_start_lock};
+use crate::ensure::{lives, lives_by_now};
 use crate::exit;
 use crate::message::{reason, say};
 use crate::program::{split, stale_variables};
@@ -38,10 +38,8 @@ fn supervise(args: &WaitListen) -> Result<u8, u8> {
     let lock = take_lock(args, &detached)?;
     let child = start(args, &detached)?;
     let mut supervised = Supervised { group: Pid::from_child(&child), status: None, nobody_left: false };
-    if supervised.follow(args, &signals)? {
-        detached.tell(READY);
-    }
-    // Otherwise `ensure` says that it took too long. PROG may still come, and is looked after.
+    // If it took too long, `ensure` says so, and its output is not kept open. PROG may still come, and is looked after.
+    detached.tell(if supervised.follow(args, &signals)? { READY } else { LATE });
     drop(lock);
     supervised.wait(&signals);
     // PROG may have left its socket there; a live one is somebody else's by now.
@@ -102,7 +100,7 @@ impl Supervised {
         loop {
             // Before the look at the path: who goes into the background listens before that.
             self.reap();
-            if lives(&args.path)? {
+            if lives_by_now(&args.path) {
                 return Ok(true);
             }
             let path = args.path.display();
@@ -137,20 +135,34 @@ impl Supervised {
     }
 
     /// Passes signals on, which end the sleep.
-    fn sleep(&self, signals: &Signals, time: Option<Duration>) {
+    fn sleep(&mut self, signals: &Signals, time: Option<Duration>) {
         let time = time.and_then(|time| Timespec::try_from(time + Duration::from_micros(100)).ok());
         if let Err(Errno::NOMEM | Errno::AGAIN) =
             poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], time.as_ref())
         {
             std::thread::sleep(LAST_PAUSE);
         }
-        for signal in signals.take() {
-            if signal != Signal::CHILD {
-                let _ = kill_process_group(self.group, signal);
+        let mut came = signals.take();
+        came.retain(|&signal| signal != Signal::CHILD);
+        if came.is_empty() {
+            return;
+        }
+        // PROG may have put another in its place just before, who is to hear of it.
+        self.reap();
+        for signal in came {
+            if self.status.is_none() {
+                let _ = kill_process_group(self.group, signal); // its leader is not reaped
+                continue;
+            }
+            // The group may be a stranger's by now, and who has gone into the background has left it. No one of ours is
+            // reaped meanwhile.
+            for child in children() {
+                let _ = kill_process(child, signal);
             }
         }
     }
 
+    /// Keeps no zombie.
     fn reap(&mut self) {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -167,4 +179,12 @@ impl Supervised {
             }
         }
     }
+}
+
+/// Ours as a subreaper as well; none where the kernel does not list them (`CONFIG_PROC_CHILDREN`).
+fn children() -> Vec<Pid> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().filter_map(Result::ok);
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let pids = |list: String| list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
+    lists.flat_map(pids as fn(String) -> Vec<Pid>).collect()
 }

@@ -185,6 +185,51 @@ fn one_that_makes_its_socket_itself_is_waited_for_and_no_longer_than_the_time() 
     drop(lock);
 }
 
+/// It goes on, and its supervisor keeps nothing of the one who did not wait any longer.
+#[test]
+fn one_that_is_late_is_looked_after_by_a_supervisor_that_lets_go_of_the_caller() {
+    // The second puts something there that is no server yet.
+    for first in ["", "echo >s;"] {
+        let place = Place::new();
+        let script = format!("cd {}; {first} echo $$ >pid; exec sleep 60", place.name(""));
+        let mut command = unix_ss(&["ensure", "--wait-listen", "--timeout", "300ms"]);
+        // Until the end of its pipes.
+        let output = run(command.arg(place.path("s")).args(["--", "sh", "-c", &script]));
+        assert_eq!(status_of(&output), 1, "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("within the time"), "{}", text(&output.stderr));
+        let pid = || fs::read_to_string(place.path("pid")).ok()?.trim().parse::<i32>().ok();
+        eventually("PROG runs", || pid().is_some());
+        let pid = pid().expect("a pid");
+        assert!(is_alive(pid), "the pipes were kept open until its end");
+        let supervisor = parent(pid).expect("it has a parent");
+        assert_eq!(stat(pid, 3), Some(supervisor), "it is abandoned");
+        kill_process(Pid::from_raw(supervisor).expect("a pid"), Signal::TERM).expect("it lives");
+        eventually("both end", || !is_alive(supervisor) && !is_alive(pid));
+    }
+}
+
+#[test]
+fn one_that_goes_into_the_background_and_a_session_of_its_own_hears_of_a_signal_to_the_supervisor() {
+    let test = "one_that_goes_into_the_background_and_a_session_of_its_own_hears_of_a_signal_to_the_supervisor";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let home = Household::new();
+    let script = "setsid \"$@\" </dev/null >/dev/null 2>&1 &";
+    let mut command = unix_ss(&["ensure", "--wait-listen"]);
+    command.arg(home.place.path("s")).args(["--", "sh", "-c", script, "sh"]).args(home.program(test, "own"));
+    let output = run(&mut command);
+    assert_eq!(status_of(&output), 0, "{}", text(&output.stderr));
+    let pid = who_answers(client(&home.place.path("s")));
+    let command = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    eventually("the shell has ended", || parent(pid).is_some_and(|parent| command(parent).contains("__wait-listen")));
+    let supervisor = parent(pid).expect("it has a parent");
+    assert_ne!(stat(pid, 3), Some(supervisor), "it has a session of its own");
+    kill_process(Pid::from_raw(supervisor).expect("a pid"), Signal::TERM).expect("it lives");
+    eventually("both end", || !is_alive(supervisor) && !is_alive(pid));
+    assert!(!home.place.path("s").exists());
+}
+
 #[test]
 #[ignore = "needs socat"]
 fn socat_is_waited_for_in_the_foreground_and_its_socket_goes_with_it() {

@@ -117,6 +117,31 @@ fn with_a_life_lock_no_program_of_the_successor_runs_beside_one_of_the_predecess
     assert!(!place.path("s").exists() && !place.path("s.owner").exists());
 }
 
+/// The same where PROG has the socket; it is started only to serve those who came before.
+#[test]
+fn told_to_end_while_it_waits_for_its_predecessor_one_with_activate_serves_who_is_queued() {
+    let place = Place::new();
+    let options = ["--replace", "--lock-scope", "lifetime"];
+    let mut old = place.serve(&options, "s", &["sh", "-c", "echo >up; cat"]);
+    let first = client(&place.path("s"));
+    eventually("the first program runs", || place.path("up").exists());
+    // This PROG accepts nobody, and so is not told to end.
+    let activated = [&options[..], &["--activate"]].concat();
+    let script = "echo >run; while [ ! -e served ]; do sleep 0.01; done";
+    let mut new = place.serve(&activated, "s", &["sh", "-c", script]);
+    let second = client(&place.path("s"));
+    new.signal(Signal::TERM);
+    eventually("it has given the path up", || !place.path("s").exists());
+    assert!(!place.path("run").exists());
+    assert_eq!(text(&ask(first, b"")), "");
+    eventually("PROG is started for the second", || place.path("run").exists());
+    std::fs::write(place.path("served"), "").expect("a file");
+    assert_eq!(new.wait(), 0, "{}", new.errors());
+    old.wait(); // 5 if it saw the path without its successor
+    assert!(new.errors().contains("1 client was still queued when PROG ended"), "{}", new.errors());
+    drop(second);
+}
+
 fn hear_after_shutdown(stream: &std::os::unix::net::UnixStream) -> Vec<u8> {
     stream.shutdown(std::net::Shutdown::Write).expect("shut");
     hear(stream)

@@ -2,11 +2,14 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::activated::{Household, as_role, dir, role, serve, who_answers};
 use common::{Place, Running, client, eventually, run, status_of, text, unix_ss};
@@ -84,8 +87,8 @@ fn a_program_that_ends_when_idle_is_started_again_for_the_next_client() {
 }
 
 #[test]
-fn what_was_sent_by_one_who_has_hung_up_reaches_the_program_as_from_him() {
-    let test = "what_was_sent_by_one_who_has_hung_up_reaches_the_program_as_from_him";
+fn what_was_sent_by_one_who_has_hung_up_reaches_the_program_if_he_is_of_our_user() {
+    let test = "what_was_sent_by_one_who_has_hung_up_reaches_the_program_if_he_is_of_our_user";
     match role().as_deref() {
         None => {}
         Some("note") => {
@@ -111,10 +114,17 @@ fn what_was_sent_by_one_who_has_hung_up_reaches_the_program_as_from_him() {
             let output = run(as_role(&mut note, "note", &home));
             assert!(output.status.success(), "{}", text(&output.stdout));
         });
-        eventually("PROG hears it", || home.heard() == [format!("note {uid}")]);
-        assert_eq!(home.started().len(), 1, "{}", server.errors());
-        home.end();
-        assert_eq!(server.end(), 0, "{}", server.errors());
+        if uid == us {
+            eventually("PROG hears it", || home.heard() == [format!("note {uid}")]);
+            assert_eq!(home.started().len(), 1, "{}", server.errors());
+            home.end();
+            assert_eq!(server.end(), 0, "{}", server.errors());
+        } else {
+            // Another user's would look like ours, and to become that user is to be killed by him.
+            eventually("it says so", || server.errors().contains(&format!("it is lost: it was user {uid}")));
+            assert_eq!(server.end(), 0, "{}", server.errors());
+            assert!(home.started().is_empty());
+        }
     }
 }
 
@@ -166,6 +176,102 @@ fn told_to_end_while_nobody_wants_anything_it_ends_well_and_a_lost_path_is_5() {
     std::fs::remove_file(place.path("s")).expect("deleted");
     assert_eq!(server.wait(), 5, "{}", server.errors());
     assert!(server.errors().contains("lost the path"));
+}
+
+/// A PROG that answers one client, and ends well when it is told to: after it could be heard that it has begun, and
+/// when the test lets it go on.
+fn answer_and_end_when_told(hears: bool) -> ! {
+    let pid = format!("{}\n", std::process::id());
+    std::fs::write(dir().join("started"), &pid).expect("written");
+    eventually("it may go on", || dir().join("go").exists());
+    let told = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(Signal::TERM.as_raw(), Arc::clone(&told)).expect("a handler");
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
+    let (mut client, _) = listener.accept().expect("accept");
+    if hears {
+        client.read_exact(&mut [0; 5]).expect("a question");
+    }
+    client.write_all(pid.as_bytes()).expect("sent");
+    eventually("it is told to end", || told.load(Ordering::SeqCst));
+    std::process::exit(0);
+}
+
+#[test]
+fn told_to_end_when_somebody_has_just_come_it_ends_when_the_program_has_served_him() {
+    let test = "told_to_end_when_somebody_has_just_come_it_ends_when_the_program_has_served_him";
+    if let Some(role) = role() {
+        answer_and_end_when_told(role == "hears");
+    }
+    let begin = |role: &str, go: bool| {
+        let home = Household::new();
+        if go {
+            std::fs::write(home.place.path("go"), "").expect("a file");
+        }
+        let server = on_demand(&home, test, role, &[]);
+        (home, server)
+    };
+    // At once: it looks at both, in whatever order.
+    for sends in [true, false] {
+        let (home, mut server) = begin(if sends { "hears" } else { "answers" }, true);
+        let mut guest = None;
+        unseen(&server, || {
+            let mut client = client(&home.place.path("s"));
+            if sends {
+                client.write_all(b"who?\n").expect("sent");
+            }
+            guest = Some(client);
+            server.signal(Signal::TERM);
+        });
+        let pid = text(&common::hear(guest.expect("a client")));
+        assert_eq!(format!("{}\n", home.started()[0]), pid, "{}", server.errors());
+        assert_eq!(server.wait(), 0, "{}", server.errors());
+        assert!(!home.place.path("s").exists());
+    }
+    // While PROG starts, and does not catch the signal yet.
+    let (home, mut server) = begin("answers", false);
+    let guest = client(&home.place.path("s"));
+    eventually("PROG is started", || home.started().len() == 1);
+    server.signal(Signal::TERM);
+    eventually("nobody else finds it", || !home.place.path("s").exists());
+    std::fs::write(home.place.path("go"), "").expect("a file");
+    assert_eq!(text(&common::hear(guest)), format!("{}\n", home.started()[0]), "{}", server.errors());
+    assert_eq!(server.wait(), 0, "{}", server.errors());
+}
+
+#[test]
+fn told_to_end_it_starts_a_program_that_serves_one_for_each_who_is_queued() {
+    let test = "told_to_end_it_starts_a_program_that_serves_one_for_each_who_is_queued";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let home = Household::new();
+    // It is told when it has accepted the last one, whom it serves to the end.
+    let program = home.program(test, "once");
+    let deaf = ["sh", "-c", "trap '' TERM; exec \"$@\"", "sh"].into_iter();
+    let program: Vec<&str> = deaf.chain(program.iter().map(String::as_str)).collect();
+    let mut server = home.place.serve(&ON_DEMAND, "s", &program);
+    let mut guests = Vec::new();
+    unseen(&server, || {
+        guests.extend((0..3).map(|_| client(&home.place.path("s"))));
+        server.signal(Signal::TERM);
+    });
+    let answered: Vec<i32> = guests.into_iter().map(who_answers).collect();
+    assert_eq!(answered, home.started(), "{}", server.errors());
+    assert_eq!(server.wait(), 0, "{}", server.errors());
+    assert!(!home.place.path("s").exists());
+}
+
+#[test]
+fn told_to_end_twice_it_does_not_wait_for_the_program() {
+    let place = Place::new();
+    let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", "echo up >started; exec sleep 60"]);
+    let _client = client(&place.path("s"));
+    eventually("PROG is started", || place.path("started").exists());
+    server.signal(Signal::TERM);
+    eventually("nobody else finds it", || !place.path("s").exists());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), 143, "{}", server.errors());
+    assert!(server.errors().contains("1 client was still queued"), "{}", server.errors());
 }
 
 #[test]

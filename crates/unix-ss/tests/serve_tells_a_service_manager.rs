@@ -86,6 +86,11 @@ fn with_activate_it_is_the_supervisor_who_speaks() {
         assert_eq!(std::fs::read_to_string(place.path("seen")).expect("written"), "nothing\n");
         std::fs::remove_file(place.path("up")).expect("there");
     }
+    // While no PROG runs.
+    let mut server = place.serve_with(&["--activate", "--on-demand"], "s", &["true"], &environment);
+    assert_eq!(heard(&manager), "READY=1");
+    assert_eq!(server.end(), 0, "{}", server.errors());
+    assert_eq!(heard(&manager), "STOPPING=1");
     assert_silent(&manager);
 }
 

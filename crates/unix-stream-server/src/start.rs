@@ -156,7 +156,7 @@ impl StartCommand {
 /// signal mask, `/dev/null` or a log file for standard input, output and error, and no other descriptor of ours, whether
 /// close-on-exec or not (a daemon that holds its starter's pipes open hangs whoever waits for their end). Working
 /// directory, umask, limits, user and control group are ours. No signal is sent to this process, SIGCHLD among them, and
-/// no `wait` of it sees anybody.
+/// no `wait` of it sees anybody, unless orphans become its children: see the hazards.
 ///
 /// # Who removes the socket
 ///
@@ -183,6 +183,9 @@ impl StartCommand {
 ///
 /// - **The server's user is ours.** Where several users share a path, whoever comes first starts it as himself.
 /// - **`SO_PEERCRED`** of clients that came before the server called listen() again names the process that called here.
+/// - **Process 1 and subreapers** (`PR_SET_CHILD_SUBREAPER`): where this process is one, or the nearest one above the
+///   server, the server becomes its child when its starter ends: SIGCHLD and `wait` tell of the server's end, and a
+///   zombie stays until somebody waits.
 /// - **A control group or service manager** may end all processes of a session or unit; to it, the server is ours.
 /// - **`<path>.start`** is given back at the latest after the timeout if this process is killed while a server is being
 ///   started; the server may be slower.
@@ -223,6 +226,12 @@ fn connect_if_alive(path: &Path, deadline: Option<Instant>) -> Result<Option<Uni
 
 fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// How long the path's lock is waited for, at most.
+fn lock_timeout(deadline: Option<Instant>) -> Duration {
+    const MOST: Duration = Duration::from_secs(5);
+    deadline.map_or(MOST, |deadline| deadline.saturating_duration_since(Instant::now()).min(MOST))
 }
 
 /// Between two looks at what has no event: a small part of the time that it took so far.

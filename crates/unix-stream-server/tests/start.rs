@@ -171,6 +171,22 @@ fn a_server_that_dies_while_starting_is_told_with_its_status_and_its_clients_are
     assert!(left(&home).is_empty(), "{:?}", left(&home));
 }
 
+/// The lock is waited for by whoever is to remove what is dead.
+#[test]
+fn with_the_lock_held_by_another_the_start_takes_no_longer_than_its_time() {
+    let home = Household::new("none");
+    let claim = ServerSocket::builder().claim(home.path()).expect("claim");
+    put_dead(&home.path());
+    for wait in [true, false] {
+        let command = StartCommand::new("true").wait_listen(wait).timeout(Duration::from_millis(100));
+        let begin = Instant::now();
+        let error = connect_or_start(home.path(), &command).expect_err("locked");
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(begin.elapsed() < Duration::from_secs(5), "the builder's own time, of 5 s");
+    }
+    drop(claim);
+}
+
 #[test]
 fn one_that_dies_before_it_listens_by_itself_is_told_with_its_status() {
     let home = Household::new("none");

@@ -3,20 +3,17 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::job::{Activation, job};
-use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, not_in_time, wait};
+use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, lock_timeout, not_in_time, wait};
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::queue;
 use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
 use crate::{Builder, ServerSocket, StartLock};
-
-/// How long the path's lock is waited for, at most.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Starts the server and connects to it. The inner error: somebody else was first.
 pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
@@ -66,8 +63,7 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
 }
 
 fn socket(command: &StartCommand, deadline: Option<Instant>) -> Builder {
-    let left = deadline.map_or(LOCK_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
-    let builder = ServerSocket::builder().mode(command.mode).lock_timeout(left.min(LOCK_TIMEOUT));
+    let builder = ServerSocket::builder().mode(command.mode).lock_timeout(lock_timeout(deadline));
     match command.backlog {
         Some(clients) => builder.backlog(clients),
         None => builder,

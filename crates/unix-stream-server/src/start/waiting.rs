@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::job::job;
-use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, not_in_time, wait};
+use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, lock_timeout, not_in_time, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
 use crate::{ServerSocket, StartLock};
@@ -29,7 +29,7 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
         Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)), // full: to wait without the lock
         Err(error) => return Err(error),
     }
-    match ServerSocket::builder().remove_dead(path) {
+    match ServerSocket::builder().lock_timeout(lock_timeout(deadline)).remove_dead(path) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),
         Err(error) => return Err(error),

@@ -344,7 +344,8 @@ unsafe fn become_program(child: &Child) -> ! {
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
-        // As execvp(3) does: what cannot be run is passed over for a later one, and remembered.
+        // As execvp(3) does: what cannot be run is passed over for a later one, and remembered. Unlike there, what has no
+        // format that the kernel knows (ENOEXEC) is not given to /bin/sh.
         let mut errno = Errno::NOENT;
         let mut candidate = child.candidates;
         while !(*candidate).is_null() {
