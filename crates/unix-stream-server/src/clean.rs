@@ -134,6 +134,8 @@ impl CleanOptions {
     }
 
     /// Changes nothing, and takes no lock: says what would be removed.
+    ///
+    /// Of a socket whose owner may not write to it, only a real run by its owner can tell: here it is `CannotTell`.
     pub fn dry_run(mut self, yes: bool) -> Self {
         self.dry_run = yes;
         self

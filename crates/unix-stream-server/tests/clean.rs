@@ -140,6 +140,33 @@ fn a_socket_that_has_changed_within_a_second_stays() {
     assert_eq!(dir.names(), [""; 0]);
 }
 
+/// To ask it takes a change of its mode, which is not to make it look young.
+#[test]
+fn a_dead_socket_that_its_owner_may_not_connect_to_goes_too() {
+    let test = this_test!();
+    if child::role().is_some() {
+        for mode in [0o060, 0o000] {
+            let path = child::dir().join(format!("{mode:03o}"));
+            put_dead(&path);
+            chmod(&path, mode);
+            let young = clean(&CleanOptions::new(), &path).0;
+            assert_eq!(young[&path], (Leftover::Socket, "Young".to_owned()));
+            age(&path);
+            let error = clean(&CleanOptions::new().dry_run(true), &path).1.expect_err("it cannot tell");
+            assert_error(&error, ErrorKind::CannotTell, EACCES);
+            assert!(error.to_string().contains("by a real run"), "{error}");
+            let found = clean(&CleanOptions::new(), &path).0;
+            assert_eq!(found[&path], (Leftover::Socket, "Removed".to_owned()));
+            assert!(!exists(&path));
+        }
+        return;
+    }
+    let dir = Dir::new();
+    chmod(dir.path(), 0o777);
+    Program::new(&test, "cleans").dir(dir.path()).ordinary().run();
+    assert_eq!(dir.names(), [""; 0]);
+}
+
 /// However long a program that ignores the lock takes from bind to listen.
 #[test]
 fn a_socket_that_is_bound_and_does_not_listen_yet_stays_as_long_as_it_is_open() {

@@ -290,9 +290,23 @@ impl<'a> Directory<'a> {
         removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
         match state {
             PathState::Absent | PathState::Dead => Ok(Swept { state, removed }),
-            state if removed.is_empty() => Err(Error::refused(CLEAN, &self.place.shown, state)),
+            state if removed.is_empty() => {
+                let error = Error::refused(CLEAN, &self.place.shown, state);
+                let asked = self.would_be_asked(name, state);
+                Err(if asked {
+                    error.and("its owner can tell by a real run, which asks under the lock")
+                } else {
+                    error
+                })
+            }
             state => Ok(Swept { state, removed }),
         }
+    }
+
+    /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
+    fn would_be_asked(&self, name: &CStr, state: PathState) -> bool {
+        let denied = PathState::CannotTell { errno: Errno::ACCESS.raw_os_error() };
+        state == denied && Linux.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == Linux.euid())
     }
 }
 
