@@ -215,7 +215,17 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
     put_dead(&dir.join(temporary(&long)));
     put_file(&dir.join(format!("{long}.lock")), b"", MARK);
     let _live = ServerSocket::create(dir.join("live")).expect("create");
-    age(&dir.join("live"));
+    let life = ServerSocket::builder().lock_scope(LockScope::Lifetime).create(dir.join("life")).expect("create");
+    for guarded in ["foreign", "held", "linked"] {
+        put_dead(&dir.join(guarded));
+    }
+    put_file(&dir.join("foreign.lock"), b"", 0o644);
+    put_file(&dir.join("held.lock"), b"", MARK);
+    let holder = fs::File::open(dir.join("held.lock")).expect("open");
+    rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
+    put_file(&dir.join("linked.lock"), b"", MARK);
+    fs::hard_link(dir.join("linked.lock"), dir.join("link")).expect("link");
+    age(&dir.join("linked"));
     let before = dir.files();
     let would = clean_dir(&CleanOptions::new().dry_run(true), dir.path());
     assert_eq!(dir.files(), before);
@@ -230,7 +240,11 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
         assert_eq!(said(&would), said(&did));
     }
     assert_eq!(did.iter().filter(|(.., came)| came == "Removed").count(), 6, "{did:?}");
-    assert_eq!(dir.names(), ["live"]);
+    assert_eq!(did.iter().filter(|(.., came)| came == "Locked 17").count(), 3, "{did:?}");
+    assert!(did.iter().all(|(name, ..)| before.contains_key(&dir.join(name))), "only what is there: {did:?}");
+    let left = ["foreign", "foreign.lock", "held", "held.lock", "life", "life.owner", "link", "linked", "linked.lock"];
+    assert_eq!(dir.names(), [&left[..], &["live"]].concat());
+    life.close().expect("close");
 }
 
 /// A lock goes if nobody holds it, and if it is ours beyond doubt.
