@@ -185,9 +185,15 @@ impl Watch {
     ///
     /// [`System`](crate::ErrorKind::System), `EINVAL`: longer than the clock can say.
     pub fn set_interval(&mut self, interval: Duration) -> Result<()> {
-        self.interval = interval.max(Duration::from_millis(1));
-        let ticked = if self.polling { self.source.tick(self.interval, self.interval) } else { Ok(()) };
-        ticked.map_err(|errno| Error::system(WATCH, &self.shown, "timerfd_settime", errno))
+        let interval = interval.max(Duration::from_millis(1));
+        let failed = |errno| Error::system(WATCH, &self.shown, "timerfd_settime", errno);
+        // Also while the clock is not needed: later there is nobody to tell.
+        Timespec::try_from(interval).map_err(|_| failed(Errno::INVAL))?;
+        if self.polling {
+            self.source.tick(interval, interval).map_err(failed)?;
+        }
+        self.interval = interval;
+        Ok(())
     }
 
     /// True while it looks once in a while, because the system does not tell.
