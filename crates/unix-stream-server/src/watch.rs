@@ -151,7 +151,7 @@ impl Watch {
     /// (`ENOMEM`).
     pub fn wait(&mut self) -> Result<Status> {
         loop {
-            if let Some(status) = wait_for(self, None, Self::check)? {
+            if let Some(status) = wait_for(self, None, Self::check, Self::local_path)? {
                 return Ok(status);
             }
         }
@@ -163,7 +163,7 @@ impl Watch {
     ///
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<Status>> {
-        wait_for(self, Instant::now().checked_add(time), Self::check)
+        wait_for(self, Instant::now().checked_add(time), Self::check, Self::local_path)
     }
 
     /// What was told last; [`Status::Ours`] at first.
@@ -260,6 +260,7 @@ fn wait_for<W: AsFd, T>(
     watch: &mut W,
     deadline: Option<Instant>,
     check: fn(&mut W) -> Result<Option<T>>,
+    path: fn(&W) -> &Path,
 ) -> Result<Option<T>> {
     loop {
         if let Some(news) = check(watch)? {
@@ -270,9 +271,9 @@ fn wait_for<W: AsFd, T>(
             return Ok(None);
         }
         let left = left.and_then(|left| Timespec::try_from(left).ok()); // too long to say: for ever
-        match poll(&mut [PollFd::new(watch, PollFlags::IN)], left.as_ref()) {
+        match poll(&mut [PollFd::new(&*watch, PollFlags::IN)], left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::system(WATCH, "", "poll", errno)),
+            Err(errno) => return Err(Error::system(WATCH, path(watch), "poll", errno)),
         }
     }
 }

@@ -323,9 +323,11 @@ fn a_path_that_is_something_else_is_an_error() {
     assert_eq!(clean_dir(&CleanOptions::new(), Path::new(&with_slash)), removed(&[("dead", Leftover::Socket)]));
     let error = clean(&CleanOptions::new(), Path::new("")).1.expect_err("empty");
     assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().starts_with("cannot clean \"\": the path is empty"), "{error}");
     for missing in ["none/", "none/s"] {
         let error = clean(&CleanOptions::new(), &dir.join(missing)).1.expect_err("missing");
         assert_error(&error, ErrorKind::System, ENOENT);
+        assert!(error.to_string().contains("so there is nothing to clean"), "{error}");
     }
 }
 
