@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+
+use crate::message::{reason, say};
 
 /// By pid, which stays theirs until they are reaped, so that no signal goes to somebody else.
 #[derive(Default)]
@@ -31,7 +34,14 @@ impl Children {
     /// To each of them and to what it has started: every PROG leads a process group.
     pub(crate) fn signal(&self, signal: Signal) {
         for &pid in &self.0 {
-            let _ = kill_process_group(pid, signal); // it may have ended and wait to be reaped
+            match kill_process_group(pid, signal) {
+                Ok(()) | Err(Errno::SRCH) => {} // it may have ended and wait to be reaped
+                // It has become another user by itself, or our rights have gone.
+                Err(errno) => {
+                    let pid = pid.as_raw_nonzero();
+                    say(format_args!("cannot send a signal to PROG, process {pid}: {}", reason(&errno.into())));
+                }
+            }
         }
     }
 }

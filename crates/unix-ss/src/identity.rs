@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Uid, geteuid, getuid};
 use rustix::thread::{
     CapabilitySet, capabilities, clear_ambient_capability_set, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
@@ -47,7 +47,14 @@ impl Identity {
         };
         let groups = account.name.map_or_else(|| vec![gid], |name| users::groups_of(&name, gid));
         let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+        // Whoever is of our uid may be ended by us.
+        let is_ours = [getuid(), geteuid()].contains(&Uid::from_raw(account.uid));
         match capabilities(None) {
+            Ok(sets)
+                if sets.effective.contains(needed) && !is_ours && !sets.effective.contains(CapabilitySet::KILL) =>
+            {
+                Err("PROG could not be ended: signals to another user's processes need CAP_KILL".to_owned())
+            }
             Ok(sets) if sets.effective.contains(needed) => Ok(Identity { uid: account.uid, gid, groups }),
             Ok(_) => Err("only root may run PROG as another user (CAP_SETUID and CAP_SETGID)".to_owned()),
             Err(errno) => Err(format!("cannot tell our own rights: {}", reason(&errno.into()))),

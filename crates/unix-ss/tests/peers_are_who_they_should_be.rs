@@ -9,6 +9,7 @@ use std::process::Command;
 
 use common::{Place, eventually, run, status_of, text, unix_ss};
 use rustix::process::{getegid, geteuid};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 const NOBODY: u32 = 65_534;
 
@@ -132,6 +133,31 @@ fn only_root_can_run_as_another_user_and_nothing_is_bound_otherwise() {
     assert_eq!(status_of(&output), 1);
     assert!(text(&output.stderr).contains("only root may run PROG as another user"), "{}", text(&output.stderr));
     assert!(!place.path("s").exists());
+}
+
+#[test]
+fn nor_without_the_right_to_end_the_others_processes() {
+    if !is_root() {
+        return;
+    }
+    let place = open_place();
+    let serve = |user: &str, name: &str| {
+        // A thread of its own: what it gives up, it alone and its children are without.
+        std::thread::scope(|scope| {
+            let child = scope.spawn(|| {
+                remove_capability_from_bounding_set(CapabilitySet::KILL).expect("a right less");
+                run(&mut unix_ss(&["serve", "--run-as", user, &place.name(name), "--", "true"]))
+            });
+            child.join().expect("no panic")
+        })
+    };
+    let output = serve("65534:65534", "s");
+    assert_eq!(status_of(&output), 1);
+    assert!(text(&output.stderr).contains("need CAP_KILL"), "{}", text(&output.stderr));
+    assert!(!place.path("s").exists());
+    // Who stays root needs none: what stands in the way then is the path.
+    let output = serve("0:0", "missing/s");
+    assert!(text(&output.stderr).contains("open its directory"), "{}", text(&output.stderr));
 }
 
 const WHO: &str =

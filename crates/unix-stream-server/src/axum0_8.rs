@@ -30,6 +30,15 @@
 //!
 //! A client that has connected and says nothing is waited for, but not for ever: see [`Listener::silence`].
 //!
+//! # Hazard
+//!
+//! A client that has begun its request and stalls inside it, or does not read its answer, is waited for *without* a limit:
+//! axum's graceful shutdown has none. Where clients are not trusted, limit requests in the app (tower-http's timeouts), and
+//! the end as a whole: `tokio::time::timeout` around the served future, counted from the signal. Who is served then is cut
+//! off.
+//!
+//! # What else there is
+//!
 //! A life lock ([`LockScope::Lifetime`](crate::LockScope::Lifetime)) is held until the last connection has been served.
 //!
 //! What HTTP leaves open stays so: an idle kept-alive connection is closed at the end, and if a client sends its next

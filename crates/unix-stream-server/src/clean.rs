@@ -19,7 +19,8 @@ mod tree;
 ///   once); its last change (`ctime`) was more than a second before that; and, under its lock, connecting to it is
 ///   refused, on a file system where that is death. The list spares live servers the connection. A server of another
 ///   network namespace is not on it: that one is found alive by connecting to it, and notices.
-/// - **A lock** `NAME.lock` or `NAME.owner` of ours (by its mark), whose flock can be had, so that its holder is dead.
+/// - **A lock** `NAME.lock`, `NAME.owner` or `NAME.start` of ours (by its mark), whose flock can be had, so that its
+///   holder is dead.
 /// - **A temporary name** of ours, under which a socket with a long name was to be bound.
 ///
 /// All of it as careful as [`Builder::create`](crate::Builder::create), under the same lock; the protocol is the
@@ -91,7 +92,7 @@ pub enum Leftover {
     Socket,
     /// A socket under the temporary name of a long one.
     Temporary,
-    /// The lock of a name, `<name>.lock`.
+    /// The lock of a name, `<name>.lock` or `<name>.start`.
     Lock,
     /// The life lock of a server, `<name>.owner`.
     LifeLock,
@@ -134,6 +135,8 @@ impl CleanOptions {
     }
 
     /// Changes nothing, and takes no lock: says what would be removed.
+    ///
+    /// Of a socket whose owner may not write to it, only a real run by its owner can tell: here it is `CannotTell`.
     pub fn dry_run(mut self, yes: bool) -> Self {
         self.dry_run = yes;
         self

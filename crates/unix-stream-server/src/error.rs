@@ -226,7 +226,8 @@ fn remedy_for(kind: FileKind) -> &'static str {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = format!("cannot {} {}: {}", self.0.operation, self.0.path.display(), self.0.why);
+        let path = if self.0.path.as_os_str().is_empty() { Path::new("\"\"") } else { &self.0.path };
+        let line = format!("cannot {} {}: {}", self.0.operation, path.display(), self.0.why);
         // One line, whatever the path: what it has of control characters could forge another, or command a terminal.
         line.chars().try_for_each(|letter| match letter.is_control() {
             true => write!(f, "{}", letter.escape_default()),

@@ -153,7 +153,9 @@ impl ServerSocket {
     /// Those of accept(2), as for [`accept`](Self::accept). `Interrupted` (`EINTR`) from a server that does not block,
     /// when many clients in a row were refused: others should get their turn, and the next call goes on. A server that
     /// blocks waits on, as it would on an empty queue; the queue is first come, first served, so an allowed client gets
-    /// in behind any flood of others.
+    /// in behind any flood of others. Either kind of server says `Interrupted` too when it has refused a client and the
+    /// path does not lead to it any more: a successor's knock, which is to wake it, may come from a user whom no rule
+    /// allows. So on `Interrupted` look at [`status`](Self::status), and go on.
     ///
     /// # Hazard
     ///
@@ -168,7 +170,9 @@ impl ServerSocket {
                 Err(_) => drop(client),
             }
             refused += 1;
-            if refused % IN_A_ROW == 0 && rustix::fs::fcntl_getfl(self.as_fd())?.contains(OFlags::NONBLOCK) {
+            let in_a_row = refused % IN_A_ROW == 0 && rustix::fs::fcntl_getfl(self.as_fd())?.contains(OFlags::NONBLOCK);
+            // It goes by the path and not by the hang-up: who has knocked may be about to hang up.
+            if in_a_row || self.was_stolen() {
                 return Err(Errno::INTR.into());
             }
         }

@@ -22,9 +22,12 @@ const NAME_MAX: usize = 255;
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 const OWNER_ALL: u32 = 0o700;
+const OTHERS_ALL: u32 = 0o077;
 
-/// A directory for the sockets of the program `name`, in which nobody else can put or change anything: made, if it is
-/// not there, with mode 0700, whatever the umask. The same user gets the same directory each time; clients call it too.
+/// A directory for the sockets of the program `name`, which nobody else can enter: made, if it is not there, with mode
+/// 0700, whatever the umask. One of this user's that is there is given that mode, if others may read it or enter it; one
+/// that they may write to is refused, since what is in it may be theirs. (For sockets that others are to reach, use a
+/// directory of your own making.) The same user gets the same directory each time; clients call it too.
 ///
 /// | for | directory |
 /// |---|---|
@@ -57,7 +60,7 @@ const OWNER_ALL: u32 = 0o700;
 ///
 /// In a shared directory somebody may put a link, or a directory of his own, at the name first. So it is made, then
 /// opened without following a link, and it is the *opened* directory whose owner and mode are asked for; only its owner
-/// can rename it in a sticky directory. It is never repaired by its name.
+/// can rename it in a sticky directory. Its mode is set by way of what was opened, never by its name.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), unix_stream_server::Error> {
@@ -172,8 +175,9 @@ fn make(base: &Base, dir: &OwnedFd, name: &OsStr, uid: u32) -> Result<PathBuf> {
         };
         let stat = Linux.stat(&pin).map_err(|errno| failed("fstat", errno))?;
         require_private(&path, &stat, uid)?;
-        if stat.mode & OWNER_ALL != OWNER_ALL {
-            Linux.chmod(&pin, stat.mode | OWNER_ALL).map_err(|errno| failed("chmod", errno))?;
+        let private = stat.mode & !OTHERS_ALL | OWNER_ALL;
+        if stat.mode != private {
+            Linux.chmod(&pin, private).map_err(|errno| failed("chmod", errno))?;
         }
         // Where the path leads now is where its sockets would go.
         let led = fs::statat(fs::CWD, &path, AtFlags::empty()).map(|stat| Stat::from(&stat).id);

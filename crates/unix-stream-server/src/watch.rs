@@ -151,7 +151,7 @@ impl Watch {
     /// (`ENOMEM`).
     pub fn wait(&mut self) -> Result<Status> {
         loop {
-            if let Some(status) = wait_for(self, None, Self::check)? {
+            if let Some(status) = wait_for(self, None, Self::check, Self::local_path)? {
                 return Ok(status);
             }
         }
@@ -163,7 +163,7 @@ impl Watch {
     ///
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<Status>> {
-        wait_for(self, Instant::now().checked_add(time), Self::check)
+        wait_for(self, Instant::now().checked_add(time), Self::check, Self::local_path)
     }
 
     /// What was told last; [`Status::Ours`] at first.
@@ -185,9 +185,15 @@ impl Watch {
     ///
     /// [`System`](crate::ErrorKind::System), `EINVAL`: longer than the clock can say.
     pub fn set_interval(&mut self, interval: Duration) -> Result<()> {
-        self.interval = interval.max(Duration::from_millis(1));
-        let ticked = if self.polling { self.source.tick(self.interval, self.interval) } else { Ok(()) };
-        ticked.map_err(|errno| Error::system(WATCH, &self.shown, "timerfd_settime", errno))
+        let interval = interval.max(Duration::from_millis(1));
+        let failed = |errno| Error::system(WATCH, &self.shown, "timerfd_settime", errno);
+        // Also while the clock is not needed: later there is nobody to tell.
+        Timespec::try_from(interval).map_err(|_| failed(Errno::INVAL))?;
+        if self.polling {
+            self.source.tick(interval, interval).map_err(failed)?;
+        }
+        self.interval = interval;
+        Ok(())
     }
 
     /// True while it looks once in a while, because the system does not tell.
@@ -254,6 +260,7 @@ fn wait_for<W: AsFd, T>(
     watch: &mut W,
     deadline: Option<Instant>,
     check: fn(&mut W) -> Result<Option<T>>,
+    path: fn(&W) -> &Path,
 ) -> Result<Option<T>> {
     loop {
         if let Some(news) = check(watch)? {
@@ -264,9 +271,9 @@ fn wait_for<W: AsFd, T>(
             return Ok(None);
         }
         let left = left.and_then(|left| Timespec::try_from(left).ok()); // too long to say: for ever
-        match poll(&mut [PollFd::new(watch, PollFlags::IN)], left.as_ref()) {
+        match poll(&mut [PollFd::new(&*watch, PollFlags::IN)], left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::system(WATCH, "", "poll", errno)),
+            Err(errno) => return Err(Error::system(WATCH, path(watch), "poll", errno)),
         }
     }
 }

@@ -140,6 +140,33 @@ fn a_socket_that_has_changed_within_a_second_stays() {
     assert_eq!(dir.names(), [""; 0]);
 }
 
+/// To ask it takes a change of its mode, which is not to make it look young.
+#[test]
+fn a_dead_socket_that_its_owner_may_not_connect_to_goes_too() {
+    let test = this_test!();
+    if child::role().is_some() {
+        for mode in [0o060, 0o000] {
+            let path = child::dir().join(format!("{mode:03o}"));
+            put_dead(&path);
+            chmod(&path, mode);
+            let young = clean(&CleanOptions::new(), &path).0;
+            assert_eq!(young[&path], (Leftover::Socket, "Young".to_owned()));
+            age(&path);
+            let error = clean(&CleanOptions::new().dry_run(true), &path).1.expect_err("it cannot tell");
+            assert_error(&error, ErrorKind::CannotTell, EACCES);
+            assert!(error.to_string().contains("by a real run"), "{error}");
+            let found = clean(&CleanOptions::new(), &path).0;
+            assert_eq!(found[&path], (Leftover::Socket, "Removed".to_owned()));
+            assert!(!exists(&path));
+        }
+        return;
+    }
+    let dir = Dir::new();
+    chmod(dir.path(), 0o777);
+    Program::new(&test, "cleans").dir(dir.path()).ordinary().run();
+    assert_eq!(dir.names(), [""; 0]);
+}
+
 /// However long a program that ignores the lock takes from bind to listen.
 #[test]
 fn a_socket_that_is_bound_and_does_not_listen_yet_stays_as_long_as_it_is_open() {
@@ -188,7 +215,17 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
     put_dead(&dir.join(temporary(&long)));
     put_file(&dir.join(format!("{long}.lock")), b"", MARK);
     let _live = ServerSocket::create(dir.join("live")).expect("create");
-    age(&dir.join("live"));
+    let life = ServerSocket::builder().lock_scope(LockScope::Lifetime).create(dir.join("life")).expect("create");
+    for guarded in ["foreign", "held", "linked"] {
+        put_dead(&dir.join(guarded));
+    }
+    put_file(&dir.join("foreign.lock"), b"", 0o644);
+    put_file(&dir.join("held.lock"), b"", MARK);
+    let holder = fs::File::open(dir.join("held.lock")).expect("open");
+    rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
+    put_file(&dir.join("linked.lock"), b"", MARK);
+    fs::hard_link(dir.join("linked.lock"), dir.join("link")).expect("link");
+    age(&dir.join("linked"));
     let before = dir.files();
     let would = clean_dir(&CleanOptions::new().dry_run(true), dir.path());
     assert_eq!(dir.files(), before);
@@ -203,7 +240,11 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
         assert_eq!(said(&would), said(&did));
     }
     assert_eq!(did.iter().filter(|(.., came)| came == "Removed").count(), 6, "{did:?}");
-    assert_eq!(dir.names(), ["live"]);
+    assert_eq!(did.iter().filter(|(.., came)| came == "Locked 17").count(), 3, "{did:?}");
+    assert!(did.iter().all(|(name, ..)| before.contains_key(&dir.join(name))), "only what is there: {did:?}");
+    let left = ["foreign", "foreign.lock", "held", "held.lock", "life", "life.owner", "link", "linked", "linked.lock"];
+    assert_eq!(dir.names(), [&left[..], &["live"]].concat());
+    life.close().expect("close");
 }
 
 /// A lock goes if nobody holds it, and if it is ours beyond doubt.
@@ -282,9 +323,11 @@ fn a_path_that_is_something_else_is_an_error() {
     assert_eq!(clean_dir(&CleanOptions::new(), Path::new(&with_slash)), removed(&[("dead", Leftover::Socket)]));
     let error = clean(&CleanOptions::new(), Path::new("")).1.expect_err("empty");
     assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().starts_with("cannot clean \"\": the path is empty"), "{error}");
     for missing in ["none/", "none/s"] {
         let error = clean(&CleanOptions::new(), &dir.join(missing)).1.expect_err("missing");
         assert_error(&error, ErrorKind::System, ENOENT);
+        assert!(error.to_string().contains("so there is nothing to clean"), "{error}");
     }
 }
 

@@ -68,10 +68,12 @@ fn it_is_in_the_directory_that_the_session_says() {
             let path = ask(&test, "prog", &[("XDG_RUNTIME_DIR", &base)], ordinary).expect("a directory");
             assert_eq!((&path, mode(&path)), (&base.join("prog"), 0o700));
         }
-        // One's own choice for it stays, as long as nobody else may write there.
-        chmod(&base.join("prog"), 0o755);
-        ask(&test, "prog", &[("XDG_RUNTIME_DIR", &base)], ordinary).expect("a directory");
-        assert_eq!(mode(&base.join("prog")), 0o755);
+        // One that is there gets the same mode, whoever made it so that others can enter.
+        for bits in [0o755, 0o711, 0o750, 0o500] {
+            chmod(&base.join("prog"), bits);
+            ask(&test, "prog", &[("XDG_RUNTIME_DIR", &base)], ordinary).expect("a directory");
+            assert_eq!(mode(&base.join("prog")), 0o700);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use support::sockets::{assert_serves, fill};
 use support::succession::{GRACE, ask, hear, next_that_stays, replaceable, serve, successor};
 use support::wait::{Worker, until, within};
 use support::{PATIENCE, sockets::next_client};
-use unix_stream_server::{PathState, ServerSocket, Status, connect, probe};
+use unix_stream_server::{PathState, PeerRules, ServerSocket, Status, connect, probe};
 
 /// Clients that sleep in connect(), since the backlog is full, and those that fill it.
 fn blocked_clients(path: &Path) -> (Vec<std::os::fd::OwnedFd>, Vec<Worker<std::io::Result<UnixStream>>>) {
@@ -96,6 +96,27 @@ fn a_server_asleep_in_accept_is_woken_and_sees_that_it_has_been_replaced() {
     // By the question who lives there, and by the knock.
     assert!(woken >= 1);
     assert_eq!(status, Status::Replaced);
+    assert_serves(&new, &path);
+    new.close().expect("close");
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+/// The knock comes from a user whom no rule allows.
+#[test]
+fn nor_does_a_server_sleep_on_that_takes_only_whom_its_rules_allow() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let old = replaceable().create(&path).expect("create");
+    let asleep = Worker::start(move || {
+        let rules = PeerRules::new();
+        while !old.was_stolen() {
+            assert_eq!(old.accept_from(&rules).expect_err("nobody").kind(), std::io::ErrorKind::Interrupted);
+        }
+        old.status()
+    });
+    asleep.until_in(libc::SYS_accept4);
+    let new = successor().create(&path).expect("take over");
+    assert_eq!(asleep.result(), Status::Replaced);
     assert_serves(&new, &path);
     new.close().expect("close");
     assert_eq!(dir.names(), [""; 0]);

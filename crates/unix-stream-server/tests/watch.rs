@@ -399,10 +399,20 @@ fn without_inotify_it_looks_once_in_a_while() {
     });
 }
 
+#[test]
+fn an_interval_that_no_clock_can_say_is_an_error_also_while_none_is_needed() {
+    let dir = Dir::new();
+    let (_server, mut watch) = watched(&dir.join("s"));
+    let error = watch.set_interval(Duration::MAX).expect_err("too long");
+    assert_error(&error, ErrorKind::System, libc::EINVAL);
+    watch.set_interval(Duration::from_secs(3600)).expect("an interval");
+}
+
 /// Gone, replaced and back are all told by looking.
 fn polls(watch: &mut Watch, path: &Path, dir: &Dir) {
     fs::rename(path, dir.join("away")).expect("rename");
     assert_eq!(told(watch), Status::Gone);
+    assert!(watch.set_interval(Duration::MAX).is_err());
     watch.set_interval(Duration::from_millis(5)).expect("an interval");
     put_file(path, b"", 0o600);
     assert_eq!(told(watch), Status::Replaced);
@@ -412,7 +422,6 @@ fn polls(watch: &mut Watch, path: &Path, dir: &Dir) {
     let seconds = Timespec { tv_sec: PATIENCE.as_secs().try_into().expect("few"), tv_nsec: 0 };
     assert_eq!(poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&seconds)).expect("poll"), 1);
     assert_eq!(watch.check().expect("a check"), None);
-    assert!(watch.set_interval(Duration::MAX).is_err());
 }
 
 #[test]

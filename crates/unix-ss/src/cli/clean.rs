@@ -15,7 +15,7 @@ lock, connecting to it is refused on a file system where that is death. So a liv
 kernel lists the sockets of its network namespace; a server of another one is found alive by connecting to it, which it \
 notices.
 
-What also goes are PATH.lock, PATH.owner and temporary names, if they have our mark and nobody holds them. Everything \
+What also goes are PATH.lock, PATH.owner, PATH.start and temporary names, if they have our mark and nobody holds them. Everything \
 else stays: other files, other programs' locks, symbolic links (they are not followed). Directories in a directory are \
 entered only with --recursive, and not where another file system is mounted.
 

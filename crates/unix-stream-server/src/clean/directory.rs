@@ -232,6 +232,8 @@ impl<'a> Directory<'a> {
             Err(_) if self.is_gone() => {}
             Err(error) => {
                 let (file, what) = match sweep {
+                    // Its server is told of by the socket.
+                    Sweep { sockets: false, life: true, .. } if error.is_in_use() => self.file_of(Left::Life),
                     Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
                     Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
                     _ => (self.place.lock.clone(), Leftover::Lock),
@@ -288,11 +290,44 @@ impl<'a> Directory<'a> {
         removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
         let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false));
         removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
+        if let Some(error) = self.would_be_locked(!removed.is_empty()) {
+            return Err(error);
+        }
         match state {
             PathState::Absent | PathState::Dead => Ok(Swept { state, removed }),
-            state if removed.is_empty() => Err(Error::refused(CLEAN, &self.place.shown, state)),
+            state if removed.is_empty() => {
+                let error = Error::refused(CLEAN, &self.place.shown, state);
+                let asked = self.would_be_asked(name, state);
+                Err(if asked {
+                    error.and("its owner can tell by a real run, which asks under the lock")
+                } else {
+                    error
+                })
+            }
             state => Ok(Swept { state, removed }),
         }
+    }
+
+    /// Whoever has the lock, as far as that can be seen: then a real run would remove nothing. A file that is not our
+    /// mark keeps only those from it who have something `to_remove`.
+    fn would_be_locked(&self, to_remove: bool) -> Option<Error> {
+        let stat = Linux.stat_at(&self.place.dir, &self.place.lock).ok()?;
+        let who = match Linux.flock_holder(stat.id) {
+            _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
+            _ if !is_mark(&stat) => return None,
+            FlockHolder::Process(pid) => format!("process {pid} holds it"),
+            _ if stat.links > 1 => "it has a second link somewhere".to_owned(),
+            FlockHolder::Nobody | FlockHolder::Unknown => return None,
+        };
+        let lock = self.path_of(&self.place.lock);
+        let why = format!("its lock {} would not be had: {who}", lock.display());
+        Some(Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, Errno::EXIST, why))
+    }
+
+    /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
+    fn would_be_asked(&self, name: &CStr, state: PathState) -> bool {
+        let denied = PathState::CannotTell { errno: Errno::ACCESS.raw_os_error() };
+        state == denied && Linux.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == Linux.euid())
     }
 }
 

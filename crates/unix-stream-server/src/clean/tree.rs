@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, Ended};
 use super::{CLEAN, CleanOptions, Each, Leftover, Outcome, found};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::sys::diag::BoundFiles;
 use crate::sys::linux::{Linux, uninterrupted};
@@ -41,13 +41,20 @@ impl World {
 
 pub(super) fn clean(options: &CleanOptions, path: &Path, each: Each<'_>) -> Result<()> {
     let world = World::look();
-    let failed = |call: &str, errno| Error::system(CLEAN, path, call, errno);
+    let failed = |call: &str, errno| match errno {
+        Errno::NOENT => is_missing(path, "it is not there"),
+        errno => Error::system(CLEAN, path, call, errno),
+    };
     if names_a_directory(path) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = uninterrupted(|| fs::open(path, flags, Mode::empty())).map_err(|errno| failed("open", errno))?;
         return clean_root(options, &world, dir, path, each);
     }
-    let place = Place::open(path, CLEAN)?;
+    let place =
+        Place::open(path, CLEAN).map_err(|error| match error.raw_os_error() == Errno::NOENT.raw_os_error() {
+            true => is_missing(path, "its directory is not there"),
+            false => error,
+        })?;
     match Linux.stat_at(&place.dir, &place.name) {
         Ok(Stat { kind: FileKind::Directory, .. }) => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -66,6 +73,11 @@ pub(super) fn clean(options: &CleanOptions, path: &Path, each: Each<'_>) -> Resu
     }
 }
 
+/// Without the advice to make it, as for whoever wants to serve there.
+fn is_missing(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::System, CLEAN, path, Errno::NOENT, format!("{what}, so there is nothing to clean"))
+}
+
 /// Ends in a slash, or in a dot that stands for a directory.
 fn names_a_directory(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
@@ -76,7 +88,7 @@ fn names_a_directory(path: &Path) -> bool {
 fn clean_root(options: &CleanOptions, world: &World, dir: OwnedFd, path: &Path, each: Each<'_>) -> Result<()> {
     let gone = || {
         let why = "it was removed while it was cleaned";
-        Error::new(crate::ErrorKind::System, CLEAN, path, Errno::NOENT, why)
+        Error::new(ErrorKind::System, CLEAN, path, Errno::NOENT, why)
     };
     let mut directory = Directory::new(options, world, dir, path.to_owned());
     let below = match directory.clean_entries(each) {

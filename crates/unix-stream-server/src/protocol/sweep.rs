@@ -9,7 +9,7 @@ use super::lock::{Lock, Locks, Purpose};
 use super::{Proof, Protocol, Verdict};
 use crate::PathState;
 use crate::error::Result;
-use crate::sys::Sys;
+use crate::sys::{FileId, Sys};
 
 /// What may be removed.
 #[derive(Clone, Copy, Debug)]
@@ -129,12 +129,26 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// What stands at a name, and whether it was a dead socket that is now gone.
     fn clear_if_dead(&self, name: &CStr, life: Option<&Lock<S::Fd>>, sweep: Sweep) -> Result<(PathState, bool)> {
+        // The owner's question of a socket that its owner may not connect to changes the file's mode, and so its time.
+        let before = sweep.changed_before.and_then(|_| self.old_file(name, sweep));
+        let was_old = |pin: &S::Fd| {
+            before.as_ref().is_some_and(|(_held, id)| self.sys.stat(pin).is_ok_and(|stat| stat.id == *id))
+        };
         match self.judge(name, life) {
             Verdict::Absent => Ok((PathState::Absent, false)),
-            Verdict::Dead(pin) if self.is_old(&pin, sweep) => self.clear(name, &pin).map(|()| (PathState::Dead, true)),
+            Verdict::Dead(pin) if self.is_old(&pin, sweep) || was_old(&pin) => {
+                self.clear(name, &pin).map(|()| (PathState::Dead, true))
+            }
             Verdict::Dead(_) => Ok((PathState::Dead, false)),
             Verdict::Replaceable { state, .. } | Verdict::Other(state) => Ok((state, false)),
         }
+    }
+
+    /// What stands at the name, if it is old: held, so that its number is no other file's while it is compared.
+    fn old_file(&self, name: &CStr, sweep: Sweep) -> Option<(S::Fd, FileId)> {
+        let pin = self.sys.pin(&self.place.dir, name).ok()?;
+        let stat = self.sys.stat(&pin).ok()?;
+        self.is_old(&pin, sweep).then_some((pin, stat.id))
     }
 
     fn is_old(&self, pin: &S::Fd, sweep: Sweep) -> bool {

@@ -42,7 +42,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 ///
-/// An item that is an error loses nobody. After one, such as `EMFILE`, the next client is not asked for before 100 ms
+/// An item that is an error of accept(2) loses nobody. One of the reactor, which cannot take a client that has been
+/// accepted (`ENOSPC`: the user's limit of epoll(7), `/proc/sys/fs/epoll/max_user_watches`; `ENOMEM`), has cost that
+/// client its connection. After one, such as `EMFILE`, the next client is not asked for before 100 ms
 /// have passed, so that a loop that only reports errors does not spin.
 #[must_use = "dropping it ends the server, and resets the queued clients"]
 pub struct Clients {

@@ -87,6 +87,7 @@ impl ServerSocket {
     /// # Errors
     ///
     /// Those of accept(2). `EMFILE` and `ENFILE` leave the client queued: pause before the next call, or it spins.
+    /// `ENOSPC` and `ENOMEM` where the reactor cannot take the client, which has been accepted and is closed.
     ///
     /// # Cancel safety
     ///

@@ -176,7 +176,7 @@ impl PathWatch {
     /// (`ENOMEM`).
     pub fn wait(&mut self) -> Result<PathReport> {
         loop {
-            if let Some(report) = wait_for(self, None, Self::check)? {
+            if let Some(report) = wait_for(self, None, Self::check, Self::path)? {
                 return Ok(report);
             }
         }
@@ -188,7 +188,7 @@ impl PathWatch {
     ///
     /// As for [`wait`](Self::wait).
     pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<PathReport>> {
-        wait_for(self, Instant::now().checked_add(time), Self::check)
+        wait_for(self, Instant::now().checked_add(time), Self::check, Self::path)
     }
 
     /// The path, absolute where the working directory was known.
