@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, FdFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio;
-use unix_stream_server::{ErrorKind, Ownership, ServerSocket};
+use unix_stream_server::{ErrorKind, Ownership, ServerSocket, Status};
 
 use crate::cli::{ACTIVATE_EXEC, ActivateExec, Serve};
 use crate::demand::{Demand, Woken};
@@ -25,7 +25,7 @@ use crate::ensure::lives;
 use crate::identity::Identity;
 use crate::leaving::{Leaving, has_clients};
 use crate::message::{reason, say};
-use crate::program::{split, stale_variables};
+use crate::program::{must_be_there, split, stale_variables};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
 use crate::{exit, fenced, lost};
@@ -45,6 +45,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
     let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
         .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
     let run_as = socket::identity(args)?;
+    must_be_there(args, run_as.is_some())?;
     let mut parts = create(args, detached.as_ref())?.into_parts().map_err(|error| {
         say(&error);
         exit::FAILED
@@ -109,6 +110,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
             listener,
             ownership,
             replaceable,
+            replaced: false,
             retired: false,
             report,
             path_status,
@@ -300,6 +302,8 @@ struct Supervised {
     listener: UnixListener,
     ownership: Ownership,
     replaceable: bool,
+    /// A successor was seen at the path.
+    replaced: bool,
     /// It has been told to end because it was replaced.
     retired: bool,
     report: lost::Report,
@@ -332,6 +336,8 @@ impl Supervised {
                 told = true;
                 let (path, status) = (self.ownership.local_path(), self.ownership.status());
                 if self.replaceable {
+                    // It may have gone as well by the time that we do.
+                    self.replaced = status == Status::Replaced;
                     leaving = Some(Leaving::new());
                 } else {
                     lost::report(path, Ok(status), "; no new clients will come, until PROG is started anew");
@@ -342,7 +348,7 @@ impl Supervised {
                 leaving = None;
                 Leaving::wake_blocked_clients(&self.listener);
                 self.retired = true;
-                let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+                self.signal(Signal::TERM);
             }
             let watching = watching && !told;
             let due = if leaving.is_some() || self.ending.is_some() {
@@ -360,6 +366,14 @@ impl Supervised {
         }
     }
 
+    fn signal(&self, signal: Signal) {
+        // Not reaped yet, so the pid is still PROG's.
+        match kill_process(Pid::from_child(&self.child), signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => say(format_args!("cannot send a signal to PROG: {}", reason(&errno.into()))),
+        }
+    }
+
     fn forward(&mut self, signal: Signal, demand: Option<&Demand>) {
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
         if ends {
@@ -373,12 +387,12 @@ impl Supervised {
             (true, Some(path_status), Some(demand)) if !demand.is_met(&self.listener) => {
                 self.ending = Some(Ending { leaving: Leaving::new(), signal, path_status });
             }
-            // Not reaped yet, so the pid is still PROG's. If told once more, it is not to go on.
+            // If told once more, it is not to go on.
             _ => {
                 if [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal) {
                     self.ending = None;
                 }
-                let _ = kill_process(Pid::from_child(&self.child), signal);
+                self.signal(signal);
             }
         }
         if ends {
@@ -389,7 +403,7 @@ impl Supervised {
     /// Passes on what PROG has not been told.
     fn tell(&mut self) {
         if let Some(ending) = self.ending.take() {
-            let _ = kill_process(Pid::from_child(&self.child), ending.signal);
+            self.signal(ending.signal);
         }
     }
 
@@ -410,11 +424,12 @@ impl Supervised {
             Some(path_status) => (path_status, count(&self.listener)),
             None => {
                 let path = self.ownership.local_path().to_owned();
-                let mut replaced = false;
+                let mut replaced = self.replaced;
                 let drained = match self.ownership.drain(self.listener) {
                     Ok(drain) => {
-                        replaced = lost::is_replaced(self.replaceable, drain.status());
-                        ((self.report)(&path, drain.status(), ""), drain.map_while(Result::ok).count())
+                        replaced |= lost::is_replaced(self.replaceable, drain.status());
+                        let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
+                        ((self.report)(&path, status, ""), drain.map_while(Result::ok).count())
                     }
                     Err(error) => (failed(format_args!("{error}")), 0),
                 };

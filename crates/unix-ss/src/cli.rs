@@ -32,7 +32,7 @@ Exit statuses:
     4  serve, ensure, clean: something that is no socket is at the path
        connect: the server is of another user than expected; all: cannot tell
     5  served, but the path was deleted or taken by somebody meanwhile
-  126  PROG cannot be run     127  PROG is not found     (serve --activate, ensure)";
+  126  PROG cannot be run     127  PROG is not found     (serve --activate or --replace, ensure)";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -29,7 +29,7 @@ impl Gate {
         Ok(Gate { rules, refused: 0, next_report: None })
     }
 
-    /// Asked before anything is read from a client; whoever is not let in is to be hung up on.
+    /// Asked before anything of a client's reaches a program; whoever is not let in is to be hung up on.
     pub(crate) fn lets_in(&mut self, client: &UnixStream) -> bool {
         let Some(rules) = &self.rules else { return true };
         let Err(refused) = rules.check(client) else { return true };

@@ -9,11 +9,15 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use unix_stream_server::peer_credentials;
 
-use crate::cli::RUN_AS_EXEC;
+use crate::cli::{RUN_AS_EXEC, Serve};
+use crate::exit;
 use crate::identity::Identity;
+use crate::message::{reason, say};
 
 /// PROG for one client each.
 pub(crate) struct Program<'a> {
@@ -66,6 +70,43 @@ impl<'a> Program<'a> {
         // Not waited for by this handle: the server reaps every child that ends.
         command.spawn().map(|child| Pid::from_child(&child))
     }
+}
+
+/// Before a server that works is replaced: can PROG be run at all? The exit status if not.
+pub(crate) fn must_be_there(args: &Serve, as_another_user: bool) -> Result<(), u8> {
+    if !args.replace {
+        return Ok(());
+    }
+    let (program, _) = split(&args.program);
+    find(program, as_another_user).map_err(|error| {
+        say(format_args!("cannot run {}: {}; nothing was replaced", Path::new(program).display(), reason(&error)));
+        exit::of_start(&error)
+    })
+}
+
+/// As execvp(3) looks for it. What another user may run, only a try can tell.
+fn find(program: &OsStr, as_another_user: bool) -> io::Result<()> {
+    let check = |path: &Path| {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Err(Errno::ACCESS.into());
+        }
+        let wanted = if as_another_user { Access::EXISTS } else { Access::EXEC_OK };
+        Ok(accessat(CWD, path, wanted, AtFlags::EACCESS)?)
+    };
+    if program.as_bytes().contains(&b'/') {
+        return check(Path::new(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut found = io::Error::from(Errno::NOENT);
+    for directory in std::env::split_paths(&path) {
+        match check(&directory.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found = error,
+            Err(_) => {}
+        }
+    }
+    Err(found)
 }
 
 /// PROG and its arguments; clap has seen to it that there is one.

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use unix_stream_server::{Drain, ErrorKind, ServerSocket, UntilReplaced};
+use unix_stream_server::{Drain, ErrorKind, ServerSocket, Status, UntilReplaced};
 
 use crate::children::Children;
 use crate::cli::Serve;
 use crate::gate::Gate;
 use crate::message::{reason, say};
-use crate::program::{Program, hung_up, lacks_resources};
+use crate::program::{self, Program, hung_up, lacks_resources};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
 use crate::{exit, lost};
@@ -48,6 +48,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
     })?;
     let gate = Gate::new(&args.allow)?;
     let run_as = socket::identity(args)?;
+    program::must_be_there(args, run_as.is_some())?;
     let server = socket::create(args)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
@@ -69,6 +70,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         replaceable: args.replaceable || args.replace,
         nudged: false,
         leaving: None,
+        replaced: false,
         predecessor: args.replace.then(Instant::now),
     };
     ready.announce();
@@ -100,6 +102,8 @@ struct Serving<'a> {
     nudged: bool,
     /// We have been replaced, and go on accepting until then.
     leaving: Option<Instant>,
+    /// By a successor, as is allowed.
+    replaced: bool,
     /// When to look next whether the server that we have replaced has ended. Until it has, its state is not ours.
     predecessor: Option<Instant>,
 }
@@ -177,18 +181,23 @@ impl Serving<'_> {
 
     /// A server that has lost its path gets no new clients. It serves those it has, and ends.
     fn look_at_path(&mut self) {
+        // Taken whatever comes of it: a nudge that stayed would keep us from sleeping.
+        let nudged = std::mem::take(&mut self.nudged);
         let Queue::Open(server, look) = &mut self.queue else { return };
         let now = Instant::now();
         match self.leaving {
             Some(until) if until <= now => self.close(),
             Some(_) => {}
-            None => {
-                let nudged = std::mem::take(&mut self.nudged);
-                if (look.is_due() || nudged) && server.was_stolen() {
+            None if look.is_due() || nudged => {
+                let status = server.status();
+                if status.is_stolen() {
+                    // The successor may have gone as well by the time that we do.
+                    self.replaced = self.replaceable && status == Status::Replaced;
                     // A client may have found our socket just before a successor took the path, and not be queued yet.
                     self.leaving = Some(if self.replaceable { now + UntilReplaced::GRACE } else { now });
                 }
             }
+            None => {}
         }
     }
 
@@ -214,17 +223,14 @@ impl Serving<'_> {
     /// Removes the path and lets nobody in any more; the queue remains to be served.
     fn close(&mut self) {
         let Queue::Open(server, _) = std::mem::replace(&mut self.queue, Queue::Empty(None)) else { return };
-        self.predecessor = None;
+        (self.predecessor, self.leaving) = (None, None);
         let path = server.local_path().to_owned();
-        let mut replaced = false;
         match server.drain() {
             Ok(drain) => {
-                replaced = lost::is_replaced(self.replaceable, drain.status());
-                self.status = lost::reporter(self.replaceable)(
-                    &path,
-                    drain.status(),
-                    "; serving the clients that are here, then ending",
-                );
+                self.replaced |= lost::is_replaced(self.replaceable, drain.status());
+                let status = if self.replaced { Ok(Status::Replaced) } else { drain.status() };
+                let report = lost::reporter(self.replaceable);
+                self.status = report(&path, status, "; serving the clients that are here, then ending");
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => {
@@ -233,7 +239,7 @@ impl Serving<'_> {
             }
         }
         // Last, since a manager that is stuck may keep us waiting.
-        if replaced { socket::announce_successor(&path) } else { socket::announce_end() }
+        if self.replaced { socket::announce_successor(&path) } else { socket::announce_end() }
     }
 
     fn may_admit(&self) -> bool {
@@ -281,12 +287,13 @@ impl Serving<'_> {
     }
 
     fn start(&mut self, client: UnixStream, until: Instant) {
-        if !self.gate.lets_in(&client) {
-            return;
-        }
-        // Somebody who only looked whether we are alive, or who gave up while queued, starts no program.
+        // Somebody who only looked whether we are alive, or who gave up while queued, starts no program. A successor that
+        // tells us so is no client either, whom a rule could refuse.
         if hung_up(&client) {
             self.nudged = true;
+            return;
+        }
+        if !self.gate.lets_in(&client) {
             return;
         }
         match self.program.start(&client) {

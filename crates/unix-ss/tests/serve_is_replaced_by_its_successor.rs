@@ -159,3 +159,59 @@ fn a_successor_that_is_killed_at_once_stops_nobody() {
     assert_eq!(text(&ask(client(&place.path("s")), b"third")), "third");
     assert_eq!(third.end(), 0);
 }
+
+#[test]
+fn what_cannot_be_run_replaces_nobody() {
+    let place = Place::new();
+    std::fs::write(place.path("data"), "not a program").expect("a file");
+    let mut old = place.serve(&["--replaceable"], "s", &["cat"]);
+    for mode in [&[][..], &["--activate"]] {
+        for (program, status) in [("no-such-program-anywhere", 127), (&*place.name("data"), 126)] {
+            let mut command = unix_ss(&["serve", "--replace"]);
+            let output = run(command.args(mode).arg(place.path("s")).args(["--", program]));
+            assert_eq!(status_of(&output), status, "{}", text(&output.stderr));
+            assert!(text(&output.stderr).contains("nothing was replaced"), "{}", text(&output.stderr));
+        }
+    }
+    assert_eq!(text(&ask(client(&place.path("s")), b"still here")), "still here");
+    assert_eq!(old.end(), 0, "{}", old.errors());
+}
+
+/// A rule that lets no successor in does not keep a server from hearing that it has been replaced; and it sleeps, rather
+/// than spins, until its last program ends.
+#[test]
+fn a_rule_for_clients_is_none_for_successors() {
+    let place = Place::new();
+    let uid = (rustix::process::geteuid().as_raw() + 1).to_string();
+    let mut old = place.serve(&["--replaceable", "--allow-uid", &uid], "s", &["cat"]);
+    let mut new = place.serve(&["--replace"], "s", &["cat"]);
+    assert_eq!(old.wait(), 0, "{}", old.errors());
+    assert!(old.errors().contains("replaced at"), "{}", old.errors());
+    assert_eq!(new.end(), 0);
+}
+
+#[test]
+fn a_server_that_was_replaced_sleeps_until_its_last_program_ends() {
+    let place = Place::new();
+    let mut old = place.serve(&["--replaceable"], "s", &["sh", "-c", "echo up; cat"]);
+    let mut stream = client(&place.path("s"));
+    std::io::Read::read_exact(&mut stream, &mut [0; 3]).expect("its program runs");
+    let mut new = place.serve(&["--replace"], "s", &["cat"]);
+    eventually("it has seen its successor", || old.errors().contains("replaced at"));
+    let switches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", old.pid())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", old.pid())).expect("it lives");
+        let fields: Vec<_> = stat.rsplit_once(") ").expect("stat").1.split(' ').collect();
+        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+    };
+    let (before, busy) = (switches(), ticks());
+    std::thread::sleep(std::time::Duration::from_millis(300)); // what is not to happen has had its time
+    assert!(switches() - before < 50 && ticks() - busy < 15, "it wakes all the time");
+    drop(stream);
+    assert_eq!(old.wait(), 0, "{}", old.errors());
+    assert_eq!(new.end(), 0);
+}

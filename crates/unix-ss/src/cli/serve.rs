@@ -37,13 +37,13 @@ on, and no PROG is started. With --activate it is PROG that accepts, and has to 
 --run-as is for root: the server keeps its rights, to be able to remove PATH, and each PROG is started with the user, the \
 group (given, or the user's own) and the user's supplementary groups. HOME, USER and the like are left as they are, as by \
 setpriv(1) and s6-setuidgid. With --activate, clients see PROG's user as the server's (--expect-uid), from the moment that \
-PROG is started; --ready-fd waits for it.
+PROG is started; --ready-fd waits for it, but not with --on-demand.
 
 A service manager that has set NOTIFY_SOCKET (systemd, Type=notify) is told READY=1 once the socket listens, with \
 --activate before PROG serves, since clients can queue from then on, and STOPPING=1 when the end begins. PROG does not get \
 NOTIFY_SOCKET.
 
-With --on-demand as well, PROG is started at the first client that sends a byte or stays, and may end when it is idle: \
+With --activate and --on-demand, PROG is started at the first client that sends a byte or stays, and may end when it is idle: \
 if it ends with status 0, the next client starts it again. Whoever connects and hangs up without a byte, as those do who \
 only look whether somebody lives here, starts nothing. What somebody sends who hangs up before PROG runs still reaches \
 PROG if he is of our user, and is lost otherwise. Told to end, it starts PROG for those who are queued, and passes SIGTERM on \

@@ -45,6 +45,11 @@ impl<S: Sys> Protocol<'_, S> {
     /// The graceful end: no new client gets in, nobody stays blocked in connect(), and whoever is queued can still be
     /// accepted from `socket`. The life lock stays with the caller until that is done.
     pub(crate) fn retire(&self, socket: &S::Fd, id: FileId) -> Retired {
+        // A path that is another's, or gone, is not to be removed, and so needs no lock.
+        let status = self.status(id);
+        if status.is_stolen() {
+            return Retired { status: Ok(status), is_shut: self.shut(socket) };
+        }
         let (status, lock) = match self.lock(Purpose::Remove) {
             Ok(locks) => (self.remove(id), Some(locks.lock)),
             Err(error) => (self.without_lock(id, error), None),

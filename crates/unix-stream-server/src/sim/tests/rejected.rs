@@ -82,12 +82,12 @@ fn p7_a_successor_that_does_not_knock_leaves_its_predecessor_asleep() {
 
 #[test]
 fn p7_a_server_that_ends_as_soon_as_it_is_replaced_turns_clients_away() {
-    is_caught(Rejected::EndsWithoutGrace, &[Party::TakeOver, Party::Client], "nothing", NONE, "P7", 48);
+    is_caught(Rejected::EndsWithoutGrace, &[Party::TakeOver, Party::Client], "nothing", NONE, "P7", 41);
 }
 
 #[test]
 fn p7_a_server_that_looks_for_its_successor_misses_one_that_has_gone() {
-    is_caught(Rejected::LooksForASuccessor, &[Party::TakeOverDrain], "nothing", NONE, "P7", 60);
+    is_caught(Rejected::LooksForASuccessor, &[Party::TakeOverDrain], "nothing", NONE, "P7", 61);
 }
 
 #[test]
