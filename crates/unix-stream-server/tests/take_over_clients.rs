@@ -209,7 +209,7 @@ fn a_successor_that_closes_at_once_ends_the_old_server_too_and_leaves_nothing() 
         ends(successor().create(&path).expect("take over")).expect("the end");
         assert_eq!(dir.names(), [""; 0]);
         assert_eq!(hear(client), "old");
-        assert_eq!(old.result(), 1);
+        assert!(old.result() >= 1); // and those who only asked, or knocked, if it was quick to accept them
         assert_eq!(dir.names(), [""; 0]);
     }
 }

@@ -261,5 +261,5 @@ fn the_temporary_name_is_the_same_for_every_version() {
     let server = serve(replaceable().create(&path).expect("create"), "hello", std::time::Duration::ZERO);
     assert_eq!(ask(&path), "hello");
     drop(successor().create(&path).expect("take over"));
-    assert_eq!(server.result(), 1);
+    assert!(server.result() >= 1);
 }
