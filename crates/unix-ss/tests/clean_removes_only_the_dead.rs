@@ -65,7 +65,7 @@ fn the_exit_status_tells_what_was_in_the_way() {
         (&["guarded"], 3, "made by another program"),
         (&["file"], 4, "a regular file is there"),
         (&["link"], 4, "a symbolic link is there"),
-        (&["none/s"], 1, "no such file"),
+        (&["none/s"], 1, "its directory is not there"),
         (&[""], 1, "the path is empty"),
         (&["live", "file", "none"], 4, "in use by"),
         (&["."], 3, "made by another program"),
