@@ -341,7 +341,7 @@ impl<S: Sys> Protocol<'_, S> {
         if !new_owner && new_mode.is_none() {
             return Ok(());
         }
-        let pin = self.sys.pin(&self.place.dir, name).map_err(|errno| self.failed("open", errno))?;
+        let pin = self.pin_own(name)?;
         if self.sys.stat(&pin).map(|stat| stat.id) != Ok(node.id) {
             return Err(self.moved());
         }
@@ -360,6 +360,14 @@ impl<S: Sys> Protocol<'_, S> {
             })?;
         }
         Ok(())
+    }
+
+    /// What we have just bound; a cleaner may have come already.
+    fn pin_own(&self, name: &CStr) -> Result<S::Fd> {
+        self.sys.pin(&self.place.dir, name).map_err(|errno| match errno {
+            Errno::NOENT => self.moved(),
+            errno => self.failed("open", errno),
+        })
     }
 
     /// Takes back a name that we gave to our own socket, which is still open and so keeps its inode.

@@ -138,7 +138,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// The pin of our new socket, had before anybody can connect.
     fn pin_node(&self, id: FileId) -> Result<S::Fd> {
-        let pin = self.sys.pin(&self.place.dir, &self.place.name).map_err(|errno| self.failed("open", errno))?;
+        let pin = self.pin_own(&self.place.name)?;
         match self.sys.stat(&pin) {
             Ok(stat) if stat.id == id => Ok(pin),
             _ => Err(self.moved()),
