@@ -39,7 +39,7 @@ fn on_a_file_system_of_its_own(test: &str, options: &str) {
 
 fn remount(dir: &Path, options: &str) {
     let mut mount = Command::new("mount");
-    let status = mount.args(["-o", &format!("remount,{options}")]).arg(dir).status().expect("mount");
+    let status = mount.args(["-o", &format!("remount,bind,{options}")]).arg(dir).status().expect("mount");
     assert!(status.success());
 }
 
