@@ -2,10 +2,12 @@
 //!
 //! In short; the whole of both is `unix-ss-torture flood` and `unix-ss-torture soak` (DESIGN.md).
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+mod common;
 
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{Killed, eventually, processes_with};
 use serde_json::Value;
 
 fn program(arguments: &[&str]) -> Command {
@@ -65,32 +67,6 @@ fn a_server_that_lives_long_and_is_replaced_often_leaks_nothing() {
     assert_eq!(lives.len(), 3, "{lives:?}");
     assert!(lives.iter().all(|life| life["after"]["heap"].as_u64() > Some(0)), "{lives:?}");
     assert!(is_empty(dir.path()), "something is left");
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Processes that have these words in their command line, but for one.
-fn processes_with(words: &str, but: u32) -> usize {
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != but);
-    let lines = pids.filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(words)).count()
-}
-
-#[track_caller]
-fn eventually(what: &str, is_true: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !is_true() {
-        assert!(Instant::now() < end, "it never came true that {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

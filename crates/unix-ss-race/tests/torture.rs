@@ -3,10 +3,13 @@
 //! `UNIX_SS_TORTURE_SECONDS` makes it longer than its 5 seconds, `UNIX_SS_TORTURE_OPERATIONS` goes on until so many
 //! have been done, `UNIX_SS_TORTURE_SEED` repeats what the processes chose.
 
+mod common;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
+
+use common::{Killed, eventually, processes_with};
 
 /// Each defect has so much time to be found; what it takes is seconds at the most (DESIGN.md).
 const FOUND_WITHIN: &str = "60";
@@ -66,32 +69,6 @@ fn every_planted_defect_is_found_by_what_it_breaks() {
 fn careful_servers_beside_which_defects_are_planted_are_found_clean() {
     let text = good(&torture(&["--plant", "none", "--seconds", "3"]).output().expect("it runs"));
     assert!(text.contains("nothing found"), "{text}");
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Processes that have these words in their command line, but for one.
-fn processes_with(words: &str, but: u32) -> usize {
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != but);
-    let lines = pids.filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(words)).count()
-}
-
-#[track_caller]
-fn eventually(what: &str, is_true: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !is_true() {
-        assert!(Instant::now() < end, "it never came true that {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -164,8 +164,8 @@ impl<S: Sys> Protocol<'_, S> {
     fn publish(&self, life: Option<Lock<S::Fd>>) -> Result<Publication<S::Fd>> {
         let marked = self.options.marks(life.is_some());
         let listening = self.socket(marked).and_then(|socket| {
-            match self.bind(&socket, life.as_ref())? {
-                //                     2 bind, 3 judge, 4 clear
+            let name = self.bind(&socket, life.as_ref())?; //                 2 bind, 3 judge, 4 clear
+            match name {
                 Name::Free => {
                     let id = self.listen_at_name(&socket, marked)?; //        5 identity, 6 listen
                     Ok((socket, id, None))

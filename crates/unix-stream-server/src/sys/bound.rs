@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
 use super::FileId;
-use super::diag::{HEADER, NLMSG_ERROR, SHOW_VFS_AND_QUEUE, SOCK_DIAG_BY_FAMILY, UNIX_DIAG_RQLEN, UNIX_DIAG_VFS};
-use super::diag::{u16_at, u32_at};
-
-const NLM_F_REQUEST: u16 = 1;
+use super::diag::{
+    ANY_STATE, HEADER, NLM_F_REQUEST, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN, UNIX_DIAG_VFS, check_answer, request,
+    u16_at, u32_at,
+};
 
 /// What the kernel says of a listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,38 +41,15 @@ pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     let cookie = sockopt::socket_cookie(socket)?;
     let netlink =
         net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    net::send(&netlink, &request(number, cookie), SendFlags::empty())?;
+    net::send(&netlink, &request(NLM_F_REQUEST, ANY_STATE, number, SHOW_VFS_AND_QUEUE, cookie), SendFlags::empty())?;
     let mut buffer = [0; 4096];
     // The answer to such a request has come before send() returns.
     let (read, _) = net::recv(&netlink, &mut buffer[..], RecvFlags::DONTWAIT)?;
     parse(buffer.get(..read).unwrap_or_default())
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`: one socket, with its file and queue.
-fn request(number: u32, cookie: u64) -> Vec<u8> {
-    let mut request = Vec::with_capacity(40);
-    request.extend(40_u32.to_ne_bytes()); // the whole length
-    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request.extend(NLM_F_REQUEST.to_ne_bytes());
-    request.extend([0; 8]); // sequence, port
-    request.extend([1, 0, 0, 0]); // AF_UNIX
-    request.extend(u32::MAX.to_ne_bytes()); // in any state
-    request.extend(number.to_ne_bytes());
-    request.extend(SHOW_VFS_AND_QUEUE.to_ne_bytes());
-    #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
-    request.extend([cookie as u32, (cookie >> 32) as u32].into_iter().flat_map(u32::to_ne_bytes));
-    request
-}
-
 fn parse(message: &[u8]) -> Result<Bound, Errno> {
-    match u16_at(message, 4) {
-        Some(SOCK_DIAG_BY_FAMILY) => {}
-        Some(NLMSG_ERROR) => {
-            let errno = u32_at(message, HEADER).map(|errno| i32::from_ne_bytes(errno.to_ne_bytes()).wrapping_neg());
-            return Err(errno.filter(|errno| (1..4096).contains(errno)).map_or(Errno::IO, Errno::from_raw_os_error));
-        }
-        _ => return Err(Errno::IO),
-    }
+    check_answer(message)?;
     let mut bound = Bound::default();
     // Behind the header and `struct unix_diag_msg`.
     let mut attributes = message.get(HEADER + 16..).unwrap_or_default();
@@ -102,6 +79,7 @@ pub fn fuzz(message: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::diag::{NLMSG_ERROR, SOCK_DIAG_BY_FAMILY};
     use super::*;
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {

@@ -19,11 +19,14 @@ use crate::PeerCredentials;
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+/// One socket is asked for.
+pub(super) const NLM_F_REQUEST: u16 = 1;
+/// All of them are.
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const LISTENING: u32 = 1 << 10;
-const ANY_STATE: u32 = u32::MAX;
+pub(super) const ANY_STATE: u32 = u32::MAX;
 const SHOW_VFS: u32 = 0x02;
-const SHOW_QUEUE: u32 = 0x10;
+pub(super) const SHOW_QUEUE: u32 = 0x10;
 pub(super) const SHOW_VFS_AND_QUEUE: u32 = SHOW_VFS | SHOW_QUEUE;
 const SHOW_UID: u32 = 0x40;
 pub(super) const UNIX_DIAG_VFS: u16 = 1;
@@ -33,6 +36,8 @@ const UNIX_DIAG_UID: u16 = 7;
 /// Bits of `sk_shutdown`: no more clients.
 const RCV_SHUTDOWN: u8 = 1;
 pub(super) const HEADER: usize = 16;
+/// Whatever the socket's cookie is.
+pub(super) const ANY_COOKIE: u64 = u64::MAX;
 
 /// A listening socket as the kernel lists it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +112,7 @@ impl Listener {
 fn list(states: u32, show: u32, mut each: impl FnMut(Listener, u32, (u32, u32))) -> Result<(), Errno> {
     let socket =
         net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    net::send(&socket, &request(states, show), SendFlags::empty())?;
+    net::send(&socket, &request(NLM_F_REQUEST_DUMP, states, 0, show, ANY_COOKIE), SendFlags::empty())?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         let (read, _) = net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
@@ -154,19 +159,32 @@ fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -
     Ok(End::NotYet)
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`: all sockets in these states.
-fn request(states: u32, show: u32) -> Vec<u8> {
+/// `struct nlmsghdr` and `struct unix_diag_req`: sockets in these states, `socket` being the number of the one or 0.
+pub(super) fn request(flags: u16, states: u32, socket: u32, show: u32, cookie: u64) -> Vec<u8> {
     let mut request = Vec::with_capacity(40);
     request.extend(40_u32.to_ne_bytes()); // the whole length
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+    request.extend(flags.to_ne_bytes());
     request.extend([0; 8]); // sequence, port
     request.extend([1, 0, 0, 0]); // AF_UNIX
     request.extend(states.to_ne_bytes());
-    request.extend(0_u32.to_ne_bytes()); // any socket
+    request.extend(socket.to_ne_bytes());
     request.extend(show.to_ne_bytes());
-    request.extend([0xff; 8]); // any cookie
+    #[expect(clippy::cast_possible_truncation, reason = "the low half, then the high half")]
+    request.extend([cookie as u32, (cookie >> 32) as u32].into_iter().flat_map(u32::to_ne_bytes));
     request
+}
+
+/// Is it the answer about the one socket that was asked for? Else the kernel's errno.
+pub(super) fn check_answer(message: &[u8]) -> Result<(), Errno> {
+    match u16_at(message, 4) {
+        Some(SOCK_DIAG_BY_FAMILY) => Ok(()),
+        Some(NLMSG_ERROR) => {
+            let errno = u32_at(message, HEADER).map(|errno| i32::from_ne_bytes(errno.to_ne_bytes()).wrapping_neg());
+            Err(errno.filter(|errno| (1..4096).contains(errno)).map_or(Errno::IO, Errno::from_raw_os_error))
+        }
+        _ => Err(Errno::IO),
+    }
 }
 
 /// `struct unix_diag_msg` and its attributes; `None` for a socket without a file.

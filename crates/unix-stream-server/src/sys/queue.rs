@@ -8,17 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
+use super::diag::{ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, SHOW_QUEUE, UNIX_DIAG_RQLEN, check_answer, request};
 use super::linux::uninterrupted;
 
-// linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLMSG_ERROR: u16 = 2;
-const NLM_F_REQUEST: u16 = 1;
+// linux/unix_diag.h
 const SHOW_CLIENTS: u32 = 0x08;
-const SHOW_QUEUES: u32 = 0x10;
 const UNIX_DIAG_ICONS: u16 = 3;
-const UNIX_DIAG_RQLEN: u16 = 4;
-const HEADER: usize = 16;
 
 /// The numbers of the sockets that wait to be accepted, first come first; 0: closed since.
 pub(crate) fn queued(listener: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
@@ -30,7 +25,7 @@ pub(crate) fn queued(listener: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
 
 /// Has the socket of this number sent anything that was not read yet?
 pub(crate) fn has_sent(socket: u32) -> Result<bool, Errno> {
-    let answer = ask(socket, SHOW_QUEUES)?;
+    let answer = ask(socket, SHOW_QUEUE)?;
     let lengths = attribute(&answer, UNIX_DIAG_RQLEN).ok_or(Errno::NODATA)?;
     Ok(lengths.get(4..8).is_some_and(|sent| sent != [0; 4]))
 }
@@ -43,35 +38,13 @@ pub(crate) fn number_of(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
 fn ask(socket: u32, show: u32) -> Result<Vec<u8>, Errno> {
     let flags = SocketFlags::CLOEXEC;
     let diag = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
-    net::send(diag.as_fd(), &request(socket, show), SendFlags::empty())?;
+    net::send(diag.as_fd(), &request(NLM_F_REQUEST, ANY_STATE, socket, show, ANY_COOKIE), SendFlags::empty())?;
     // As long as its longest attribute can be.
     let mut answer = vec![0; 1 << 17];
     let (read, _) = uninterrupted(|| net::recv(&diag, &mut answer[..], RecvFlags::empty()))?;
     answer.truncate(read);
-    match answer.get(4..6) {
-        Some(kind) if kind == SOCK_DIAG_BY_FAMILY.to_ne_bytes() => Ok(answer),
-        Some(kind) if kind == NLMSG_ERROR.to_ne_bytes() => {
-            let errno = answer.get(HEADER..HEADER + 4).and_then(|bytes| bytes.try_into().ok());
-            let errno = errno.map_or(0, i32::from_ne_bytes).checked_neg().filter(|&errno| errno > 0);
-            Err(errno.map_or(Errno::IO, Errno::from_raw_os_error))
-        }
-        _ => Err(Errno::IO),
-    }
-}
-
-/// `struct nlmsghdr` and `struct unix_diag_req`, for one socket.
-fn request(socket: u32, show: u32) -> Vec<u8> {
-    let mut request = Vec::with_capacity(40);
-    request.extend(40_u32.to_ne_bytes()); // the whole length
-    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    request.extend(NLM_F_REQUEST.to_ne_bytes());
-    request.extend([0; 8]); // sequence, port
-    request.extend([1, 0, 0, 0]); // AF_UNIX
-    request.extend(u32::MAX.to_ne_bytes()); // in any state
-    request.extend(socket.to_ne_bytes());
-    request.extend(show.to_ne_bytes());
-    request.extend([0xff; 8]); // whatever its cookie
-    request
+    check_answer(&answer)?;
+    Ok(answer)
 }
 
 /// The content of an attribute of a `struct unix_diag_msg`.
