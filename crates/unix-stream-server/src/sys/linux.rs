@@ -150,7 +150,7 @@ impl Sys for Linux {
         // What is longer than a page comes in pieces, between which the list may shift and an entry fall through.
         const PAGE: usize = 4096;
         for _ in 0..LOCK_LIST_READS {
-            let Ok(list) = fs::read_to_string("/proc/locks") else { return FlockHolder::Unknown };
+            let Ok(list) = read_locks() else { return FlockHolder::Unknown };
             match find_flock(&list, file) {
                 FlockHolder::Nobody if list.len() >= PAGE => {}
                 FlockHolder::Nobody => break,
@@ -273,6 +273,21 @@ const SHARED_WITH_LOCKS: [u32; 6] = [
     0x0116_1970, // GFS2
     0x7461_636f, // OCFS2
 ];
+
+/// In reads as long as the kernel gives pieces. std begins with a few bytes, between which and the rest the list may shift
+/// however short it is.
+fn read_locks() -> std::io::Result<String> {
+    use std::io::Read;
+    let (mut file, mut list, mut piece) = (fs::File::open("/proc/locks")?, Vec::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&list).into_owned()),
+            Ok(read) => list.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// A line reads `1: FLOCK  ADVISORY  WRITE 708 08:02:9175105 0 EOF`; waiters have a `->` (proc_locks(5)).
 fn find_flock(list: &str, file: FileId) -> FlockHolder {
