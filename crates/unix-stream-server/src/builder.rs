@@ -1,6 +1,7 @@
 //! What a server socket is to be like, chosen before it exists.
 
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{self, Place};
-use crate::protocol::{Options, Protocol, glance};
+use crate::protocol::{Found, Options, Protocol, glance};
 use crate::sys::linux::Linux;
 use crate::{Claim, PathState, ServerSocket};
 
@@ -179,8 +180,8 @@ impl Builder {
     /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it |
     /// | `System` | its own | the directory is missing, not writable, full; no descriptors left |
     pub fn create(&self, path: impl AsRef<Path>) -> Result<ServerSocket> {
-        let place = self.place(path.as_ref())?;
-        let published = self.protocol(&place).create()?;
+        let (place, found) = self.place(path.as_ref())?;
+        let published = self.protocol(&place).create(found)?;
         Ok(ServerSocket::new(place, self.options.clone(), published))
     }
 
@@ -195,7 +196,7 @@ impl Builder {
     ///
     /// As for [`create`](Self::create).
     pub fn claim(&self, path: impl AsRef<Path>) -> Result<Claim> {
-        let place = self.place(path.as_ref())?;
+        let (place, _) = self.place(path.as_ref())?;
         let claimed = self.protocol(&place).claim()?;
         Ok(Claim::new(place, self.options.clone(), claimed))
     }
@@ -211,7 +212,7 @@ impl Builder {
     /// was changed.
     pub fn remove_dead(&self, path: impl AsRef<Path>) -> Result<PathState> {
         const CLEAN: &str = "remove a dead socket at";
-        let place = self.begin(path.as_ref(), CLEAN)?;
+        let (place, _) = self.begin(path.as_ref(), CLEAN)?;
         Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
     }
 
@@ -219,7 +220,7 @@ impl Builder {
         self.options
     }
 
-    fn place(&self, path: &Path) -> Result<Place<std::os::fd::OwnedFd>> {
+    fn place(&self, path: &Path) -> Result<(Place<OwnedFd>, Found)> {
         if let Some(mode @ 0o1000..) = self.options.mode {
             let why = format!("mode {mode:o} has bits beyond 777; give permission bits only");
             return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
@@ -234,26 +235,26 @@ impl Builder {
     }
 
     /// Step 0, and the directory. Paths that fit an address are looked at before anything is opened.
-    fn begin(&self, path: &Path, operation: &'static str) -> Result<Place<std::os::fd::OwnedFd>> {
+    fn begin(&self, path: &Path, operation: &'static str) -> Result<(Place<OwnedFd>, Found)> {
         place::check(path, operation)?;
         let bytes = path.as_os_str().as_bytes();
         match CString::new(bytes) {
             Ok(short) if bytes.len() <= place::ADDRESS_MAX => {
-                glance(&Linux, &short, &self.options).map_err(|state| {
+                let found = glance(&Linux, &short, &self.options).map_err(|state| {
                     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
                     Error::refused(operation, &shown, state)
                 })?;
-                Place::open(path, operation)
+                Ok((Place::open(path, operation)?, found))
             }
             _ => {
                 let place = Place::open(path, operation)?;
-                Protocol { sys: &Linux, place: &place, options: &self.options, operation }.look()?;
-                Ok(place)
+                let found = Protocol { sys: &Linux, place: &place, options: &self.options, operation }.look()?;
+                Ok((place, found))
             }
         }
     }
 
-    fn protocol<'a>(&'a self, place: &'a Place<std::os::fd::OwnedFd>) -> Protocol<'a, Linux> {
+    fn protocol<'a>(&'a self, place: &'a Place<OwnedFd>) -> Protocol<'a, Linux> {
         Protocol { sys: &Linux, place, options: &self.options, operation: CREATE }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Place<Fd> {
     pub(crate) name: CString,
     /// `<name>.lock`, held while the name changes.
     pub(crate) lock: CString,
+    /// The lock by its path, where the socket is bound by its own.
+    pub(crate) lock_path: Option<CString>,
     /// `<name>.owner`, held as long as a server of `LockScope::Lifetime` lives.
     pub(crate) life: CString,
     /// The temporary name, for names that cannot be bound to and for taking over.
@@ -69,10 +71,9 @@ impl<Fd> Place<Fd> {
 
     /// The same for the temporary name: by its path where that fits, since that is what `ss` and `lsof` will show.
     pub(crate) fn bind_path_beside(&self) -> Option<CString> {
-        let path = self.bind_path()?.to_bytes();
-        let directory = &path[..path.len() - self.name.as_bytes().len()];
-        let path = [directory, self.beside.as_bytes()].concat();
-        CString::new(path).ok().filter(|path| path.as_bytes().len() <= ADDRESS_MAX)
+        let path = Path::new(OsStr::from_bytes(self.bind_path()?.to_bytes()));
+        let name = OsStr::from_bytes(self.name.as_bytes());
+        beside(path, name, &self.beside).filter(|path| path.as_bytes().len() <= ADDRESS_MAX)
     }
 }
 
@@ -85,6 +86,7 @@ impl Place<OwnedFd> {
             dir,
             name: CString::default(),
             lock: CString::default(),
+            lock_path: None,
             life: CString::default(),
             beside: CString::default(),
             route: Route::Descriptor,
@@ -112,12 +114,15 @@ impl Place<OwnedFd> {
             .map_err(|errno| Error::system(operation, path, "open its directory", errno))?;
         let nul = |_| Fault::Nul.into_error(path, operation);
         let absolute_c = absolute.as_ref().map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
+        let (route, lock) = (route(absolute.as_deref(), name), suffixed(name, LOCK));
+        let lock_path = absolute.as_deref().filter(|_| route == Route::Path).and_then(|path| beside(path, name, &lock));
         let place = Place {
             shown: absolute.clone().unwrap_or_else(|| path.to_owned()),
-            route: route(absolute.as_deref(), name),
+            route,
             path: absolute_c.map_err(nul)?,
             dir,
-            lock: suffixed(name, LOCK),
+            lock,
+            lock_path,
             life: suffixed(name, LIFE),
             beside: hashed(name, TEMPORARY),
             name: CString::new(name.as_bytes()).map_err(nul)?,
@@ -136,6 +141,7 @@ impl Place<OwnedFd> {
 
     pub(crate) fn turn_to_start(&mut self) {
         self.lock = suffixed(OsStr::from_bytes(self.name.as_bytes()), START);
+        self.lock_path = None; // nothing is bound under this lock
     }
 
     /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
@@ -249,15 +255,19 @@ fn route(absolute: Option<&Path>, name: &OsStr) -> Route {
     }
 }
 
+/// The path with its last component, `name`, exchanged for another.
+fn beside(path: &Path, name: &OsStr, other: &CStr) -> Option<CString> {
+    let directory = path.as_os_str().as_bytes().strip_suffix(name.as_bytes())?;
+    Some(join(directory, other.to_bytes()))
+}
+
 /// `<name><suffix>`: appended, never "with extension", which would give `a.0` and `a.1` one lock. Hashed where the
 /// result would pass NAME_MAX; git's protocol cannot lock such names at all.
 fn suffixed(name: &OsStr, suffix: &str) -> CString {
     if name.len() + suffix.len() > NAME_MAX {
         return hashed(name, suffix);
     }
-    let mut full = name.as_bytes().to_vec();
-    full.extend_from_slice(suffix.as_bytes());
-    CString::new(full).unwrap_or_default()
+    join(name.as_bytes(), suffix.as_bytes())
 }
 
 /// A short name made from a long one: hidden, the same in every version of this library, since two versions may meet
@@ -267,7 +277,20 @@ fn hashed(name: &OsStr, suffix: &str) -> CString {
 }
 
 fn with_hash(hash: u128, suffix: &str) -> CString {
-    CString::new(format!(".{hash:032x}{suffix}")).unwrap_or_default()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut name = [b'.'; 33];
+    for (place, digit) in name.iter_mut().skip(1).enumerate() {
+        *digit = DIGITS[(hash >> (124 - 4 * place)) as usize % DIGITS.len()];
+    }
+    join(&name, suffix.as_bytes())
+}
+
+/// Of two without a NUL, in one allocation with room for it: this is done for each name of each server.
+fn join(one: &[u8], other: &[u8]) -> CString {
+    let mut both = Vec::with_capacity(one.len() + other.len() + 1);
+    both.extend_from_slice(one);
+    both.extend_from_slice(other);
+    CString::new(both).unwrap_or_default()
 }
 
 /// What a name in a directory may be to us, by the name alone.

@@ -19,17 +19,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// The one that calls.
+    /// The one that calls. No system call but for the first time in a process.
     #[must_use]
     pub fn current() -> Self {
-        Process { mark: fork_mark::mark(), id: std::process::id() }
+        match fork_mark::mark() {
+            Some(mark) => Process { mark: Some(mark.number), id: mark.process },
+            None => Process { mark: None, id: std::process::id() },
+        }
     }
 
     /// Is it the one that calls? No system call.
     #[must_use]
     pub fn is_current(self) -> bool {
         match self.mark {
-            Some(mark) => fork_mark::mark() == Some(mark),
+            Some(number) => fork_mark::mark().is_some_and(|mark| mark.number == number),
             None => self.id == std::process::id(),
         }
     }

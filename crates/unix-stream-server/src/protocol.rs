@@ -25,7 +25,7 @@ use crate::{FileKind, LockScope, PathState, Status};
 pub(crate) use close::Retired;
 pub(crate) use heal::Healed;
 use judge::Verdict;
-pub(crate) use judge::{Proof, glance, judge_pin};
+pub(crate) use judge::{Found, Proof, glance, judge_pin};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 pub(crate) use sweep::{Left, Sweep, Swept};
@@ -106,11 +106,11 @@ pub(crate) struct Protocol<'a, S: Sys> {
 
 impl<S: Sys> Protocol<'_, S> {
     /// A new server socket at the path, or the reason why not. For all three that begin here step 0 has been done:
-    /// [`glance`], or [`look`](Self::look).
-    pub(crate) fn create(&self) -> Result<Published<S::Fd>> {
-        let Locks { lock, life } = self.lock(Purpose::Publish)?; // 1
-        let published = self.publish(life); //                   2-6
-        self.end_of_publish(lock, published) //                  7
+    /// [`glance`], or [`look`](Self::look), which `found` this.
+    pub(crate) fn create(&self, found: Found) -> Result<Published<S::Fd>> {
+        let Locks { mut lock, life } = self.lock(Purpose::Publish)?; // 1
+        let published = self.publish(&mut lock, life, found); //        2-6
+        self.end_of_publish(lock, published) //                         7
     }
 
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
@@ -139,7 +139,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     pub(crate) fn publish_claim(&self, claimed: Claimed<S::Fd>) -> Result<Published<S::Fd>> {
         let Claimed { lock, life, .. } = claimed;
-        let lock = match lock {
+        let mut lock = match lock {
             Some(lock) => lock,
             None => match self.lock(Purpose::PublishClaim) {
                 Ok(locks) => locks.lock,
@@ -149,7 +149,7 @@ impl<S: Sys> Protocol<'_, S> {
                 }
             },
         };
-        let published = self.publish(life);
+        let published = self.publish(&mut lock, life, Found::Nothing);
         self.end_of_publish(lock, published)
     }
 
@@ -161,13 +161,13 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Under the lock: a listening socket at the name. On an error the name is as it was, or a dead socket is gone.
-    fn publish(&self, life: Option<Lock<S::Fd>>) -> Result<Publication<S::Fd>> {
+    fn publish(&self, lock: &mut Lock<S::Fd>, life: Option<Lock<S::Fd>>, found: Found) -> Result<Publication<S::Fd>> {
         let marked = self.options.marks(life.is_some());
         let listening = self.socket(marked).and_then(|socket| {
-            let name = self.bind(&socket, life.as_ref())?; //                 2 bind, 3 judge, 4 clear
+            let name = self.bind(&socket, life.as_ref(), found)?; //          2 bind, 3 judge, 4 clear
             match name {
                 Name::Free => {
-                    let id = self.listen_at_name(&socket, marked)?; //        5 identity, 6 listen
+                    let id = self.listen_at_name(&socket, lock, marked)?; //  5 identity, 6 listen
                     Ok((socket, id, None))
                 }
                 Name::Yields(predecessor) => {
@@ -212,15 +212,15 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Steps 2 to 4: the socket gets the name, over a dead one if need be. Or a live server has it that yields it.
-    fn bind(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<Name<S::Fd>> {
+    fn bind(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>, found: Found) -> Result<Name<S::Fd>> {
         let Place { dir, name, beside, .. } = self.place;
         if self.place.route != Route::Beside {
             let bind = || self.sys.bind(socket, dir, name, self.place.bind_path());
-            return self.occupy(name, life, "bind", bind);
+            return self.occupy(name, life, found, "bind", bind);
         }
         self.bind_beside(socket, life)?;
         let bound = self.sys.stat_at(dir, beside).map(|stat| stat.id);
-        let renamed = self.occupy(name, life, "rename", || self.sys.rename(dir, beside, name));
+        let renamed = self.occupy(name, life, found, "rename", || self.sys.rename(dir, beside, name));
         if let (Err(_), Ok(id)) = (&renamed, bound) {
             self.withdraw(beside, id);
         }
@@ -233,7 +233,8 @@ impl<S: Sys> Protocol<'_, S> {
         let Place { dir, beside, .. } = self.place;
         let path = self.place.bind_path_beside();
         for _ in 0..ATTEMPTS {
-            match self.occupy(beside, life, "bind", || self.sys.bind(socket, dir, beside, path.as_deref()))? {
+            let bind = || self.sys.bind(socket, dir, beside, path.as_deref());
+            match self.occupy(beside, life, Found::Nothing, "bind", bind)? {
                 Name::Free => return Ok(()),
                 // The last name of a server that was replaced by one that was killed right then: no client knows it.
                 Name::Yields(left) => self.clear(beside, &left)?,
@@ -242,16 +243,19 @@ impl<S: Sys> Protocol<'_, S> {
         Err(self.taken_away())
     }
 
-    /// Tries to put something at a name until it works, clearing away dead sockets, and only those.
+    /// Tries to put something at a name until it works, clearing away dead sockets, and only those. Where step 0 has
+    /// found one the first try would fail, so it is judged first.
     fn occupy(
         &self,
         name: &CStr,
         life: Option<&Lock<S::Fd>>,
+        found: Found,
         call: &str,
         attempt: impl Fn() -> Result<(), Errno>,
     ) -> Result<Name<S::Fd>> {
-        for _ in 0..ATTEMPTS {
-            match attempt() {
+        for time in 0..ATTEMPTS {
+            let is_taken = time == 0 && found == Found::Socket;
+            match if is_taken { Err(Errno::EXIST) } else { attempt() } {
                 Ok(()) => return Ok(Name::Free),
                 // bind says ADDRINUSE of a name of any kind; some systems, and renameat2, say EXIST
                 Err(Errno::ADDRINUSE | Errno::EXIST) => {}
@@ -291,8 +295,8 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Steps 5 and 6. Nobody can connect before listen, so nothing here has a window.
-    fn listen_at_name(&self, socket: &S::Fd, marked: bool) -> Result<FileId> {
-        let node = self.identify()?;
+    fn listen_at_name(&self, socket: &S::Fd, lock: &mut Lock<S::Fd>, marked: bool) -> Result<FileId> {
+        let node = self.identify(lock)?;
         self.listen(socket, &self.place.name, &node, marked)
             .inspect_err(|_| self.withdraw(&self.place.name, node.id))?;
         Ok(node.id)
@@ -304,13 +308,17 @@ impl<S: Sys> Protocol<'_, S> {
         self.sys.listen(socket, self.options.backlog).map_err(|errno| self.failed("listen", errno))
     }
 
-    /// Step 5: the name, seen through the directory and through the path, is one and the same new socket.
-    fn identify(&self) -> Result<Stat> {
+    /// Step 5: the name is a new socket's, seen through the directory, and the path leads to that directory.
+    fn identify(&self, lock: &mut Lock<S::Fd>) -> Result<Stat> {
         let Place { dir, name, path, .. } = self.place;
         let node = match self.sys.stat_at(dir, name) {
             Ok(node) if node.kind == FileKind::Socket => node,
             _ => return Err(self.moved()),
         };
+        if self.confirm(lock) {
+            return Ok(node);
+        }
+        // Bound another way than by the path; or somebody deleted the lock.
         let same = match path {
             Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == node.id),
             None => true,

@@ -261,8 +261,8 @@ impl Sys for Sim {
     fn stat_at(&self, _: &Fd, name: &CStr) -> Result<Stat, Errno> {
         self.stat_reply(Call::StatAt(Name::of(name)))
     }
-    fn stat_path(&self, _: &CStr) -> Result<Stat, Errno> {
-        self.stat_reply(Call::StatPath)
+    fn stat_path(&self, path: &CStr) -> Result<Stat, Errno> {
+        self.stat_reply(Call::StatPath(Name::of(path)))
     }
     fn unlink(&self, _: &Fd, name: &CStr) -> Result<(), Errno> {
         self.call(Call::Unlink(Name::of(name))).map(drop)

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
 use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin};
 use crate::sys::diag::find_listener;
-use crate::sys::linux::{Linux, is_kernels_dev};
+use crate::sys::linux::{Linux, is_kernels_own};
 use crate::sys::{FlockHolder, Stat, Sys};
 use crate::{FileKind, PathState};
 
@@ -51,7 +51,7 @@ struct Entries {
 
 impl<'a> Directory<'a> {
     pub(super) fn new(options: &'a CleanOptions, world: &'a World, dir: OwnedFd, shown: PathBuf) -> Self {
-        let known_dev = Linux.stat(&dir).is_ok_and(|stat| is_kernels_dev(stat.id.dev));
+        let known_dev = Linux.stat(&dir).is_ok_and(|stat| is_kernels_own(stat.id.dev));
         let place = Place::within(dir, shown.clone(), c"x");
         Directory { options, world, place, shown, known_dev }
     }

@@ -40,7 +40,7 @@ impl<S: Sys> Protocol<'_, S> {
             return Ok(None); // nothing is to be done, which needs no lock to be known
         }
         // Not as a start, which asks each time who lives at the path: that could be we ourselves, moved back.
-        let locks = match self.lock(Purpose::Remove) {
+        let mut locks = match self.lock(Purpose::Remove) {
             Ok(locks) => locks,
             Err(_) if self.status(id) == Status::Ours => return Ok(None),
             Err(error) => {
@@ -48,14 +48,19 @@ impl<S: Sys> Protocol<'_, S> {
                 return Err(error);
             }
         };
-        let healed = self.heal_locked(id, life);
+        let healed = self.heal_locked(&mut locks.lock, id, life);
         self.unlock(locks.lock);
         let Some(mut healed) = healed? else { return Ok(None) };
         healed.is_shut = self.shut(old);
         Ok(Some(healed))
     }
 
-    fn heal_locked(&self, lost: FileId, life: &mut Option<Lock<S::Fd>>) -> Result<Option<Healed<S::Fd>>> {
+    fn heal_locked(
+        &self,
+        lock: &mut Lock<S::Fd>,
+        lost: FileId,
+        life: &mut Option<Lock<S::Fd>>,
+    ) -> Result<Option<Healed<S::Fd>>> {
         match self.status(lost) {
             Status::Ours => return Ok(None),
             Status::Gone => {}
@@ -70,7 +75,7 @@ impl<S: Sys> Protocol<'_, S> {
         let marked = self.options.marks(life.is_some());
         let socket = self.socket(marked)?;
         self.bind_where_nothing_is(&socket)?;
-        let node = self.identify()?;
+        let node = self.identify(lock)?;
         let ready = self.pin_node(node.id).and_then(|pin| {
             self.listen(&socket, &self.place.name, &node, marked)?;
             Ok(pin)

@@ -33,16 +33,16 @@ impl<S: Sys> Protocol<'_, S> {
     ///
     /// A socket that refused may be one whose server had not called listen() yet, which no look at the file would show
     /// later. So a wait asks again each time, however little the file has changed.
-    pub(crate) fn look(&self) -> Result<()> {
+    pub(crate) fn look(&self) -> Result<Found> {
         if self.sys.stat_at(&self.place.dir, &self.place.name).is_err() {
-            return Ok(()); // nothing is there: the common case, for one call
+            return Ok(Found::Nothing); // nothing is there: the common case, for one call
         }
         match self.verdict(&self.place.name, Proof::None) {
             // Only with the lock can these be told, or acted on.
-            Verdict::Absent
-            | Verdict::Dead(_)
-            | Verdict::Replaceable { .. }
-            | Verdict::Other(PathState::CannotTell { .. }) => Ok(()),
+            Verdict::Absent => Ok(Found::Nothing),
+            Verdict::Dead(_) | Verdict::Replaceable { .. } | Verdict::Other(PathState::CannotTell { .. }) => {
+                Ok(Found::Socket)
+            }
             Verdict::Other(state) => Err(Error::refused(self.operation, &self.place.shown, state)),
         }
     }
@@ -124,25 +124,32 @@ impl<S: Sys> Protocol<'_, S> {
     }
 }
 
+/// What step 0 has found at the path, where that is no answer. A hint: all is judged anew under the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    Socket,
+}
+
 /// Step 0 by the path itself, before anything is opened: what [`Protocol::look`] says, for half of the calls.
 ///
 /// # Race condition
 ///
 /// Between the two calls the socket may be replaced by a symbolic link, which connect() follows: then a server that it
 /// leads to is said to be in the way, instead of the link. Either way nothing is changed.
-pub(crate) fn glance<S: Sys>(sys: &S, path: &CStr, options: &Options) -> Result<(), PathState> {
+pub(crate) fn glance<S: Sys>(sys: &S, path: &CStr, options: &Options) -> Result<Found, PathState> {
     match sys.stat_path(path) {
         Ok(stat) if stat.kind != FileKind::Socket => return Err(PathState::NotASocket { kind: stat.kind }),
         // What it is to be asked for is its place, under the lock.
-        Ok(stat) if options.take_over && stat.mode & REPLACEABLE != 0 => return Ok(()),
+        Ok(stat) if options.take_over && stat.mode & REPLACEABLE != 0 => return Ok(Found::Socket),
         Ok(_) => {}
-        Err(_) => return Ok(()), // nothing is there: the common case, for one call
+        Err(_) => return Ok(Found::Nothing), // nothing is there: the common case, for one call
     }
     match sys.connect_path(path) {
         Ok(probe) => Err(PathState::Live { peer: sys.peer(&probe) }),
         Err(Errno::AGAIN) => Err(PathState::Busy),
         Err(Errno::PROTOTYPE) => Err(PathState::OtherType),
-        Err(_) => Ok(()), // only with the lock can it be told, or acted on
+        Err(_) => Ok(Found::Socket), // what it is only the lock can tell
     }
 }
 

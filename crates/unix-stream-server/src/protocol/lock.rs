@@ -32,6 +32,8 @@ pub(crate) struct Lock<Fd> {
     id: FileId,
     which: Which,
     inherited: bool,
+    /// It has just been seen at its name.
+    confirmed: bool,
 }
 
 impl<Fd> Lock<Fd> {
@@ -226,7 +228,7 @@ impl<S: Sys> Protocol<'_, S> {
             let _ = self.sys.fchmod(&file, MARK); // an odd umask; where it stays so, the owner's next start mends it
         }
         // Ours even where the file system keeps no modes: then nobody takes it over, as nobody takes git's.
-        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false })))
+        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, confirmed: false })))
     }
 
     /// A lock file that was there, judged by its descriptor, never by its name. `None`: it is not at its name any more.
@@ -244,7 +246,7 @@ impl<S: Sys> Protocol<'_, S> {
         // hold a new file at the name.
         match self.sys.stat_at(&self.place.dir, self.lock_name(which)) {
             Ok(now) if now.id == stat.id && now.links == 1 => {
-                Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: true })))
+                Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: true, confirmed: false })))
             }
             Ok(now) if now.id == stat.id => Ok(Some(Attempt::Busy(Holder::Linked))),
             Ok(_) | Err(Errno::NOENT) => Ok(None),
@@ -296,11 +298,19 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
+    /// Does the path lead to our directory? The lock is in there and is ours, so one look at it by its path tells that.
+    /// It tells as well that it is still at its name, which step 7, a moment later, need not ask again.
+    pub(super) fn confirm(&self, lock: &mut Lock<S::Fd>) -> bool {
+        let Some(path) = &self.place.lock_path else { return false };
+        lock.confirmed = self.sys.stat_path(path).is_ok_and(|now| now.id == lock.id);
+        lock.confirmed
+    }
+
     /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be unlinked is left
     /// without its flock, so that the next of ours takes it over.
     pub(super) fn unlock(&self, lock: Lock<S::Fd>) {
         let (dir, name) = (&self.place.dir, self.lock_name(lock.which));
-        if self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id) {
+        if lock.confirmed || self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id) {
             let _ = self.sys.unlink(dir, name);
         }
         drop(lock.file);

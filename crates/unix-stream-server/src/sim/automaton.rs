@@ -2,8 +2,8 @@
 //!
 //! A party's state is what it remembers of what it was told. Where the protocol has forgotten, states fall together:
 //! at a note it says itself what it remembers; when it begins an attempt at the lock it remembers its open
-//! descriptors, how many attempts this is, and what the waiting told it; when it opens its socket, only the
-//! descriptors. That is so of the protocols; a rejected design remembers everything. Each state keeps two of the logs that lead to it, and both must go on alike: a protocol that
+//! descriptors, what step 0 found, how many attempts this is, and what the waiting told it; when it opens its socket, only
+//! the first two. That is so of the protocols; a rejected design remembers everything. Each state keeps two of the logs that lead to it, and both must go on alike: a protocol that
 //! remembers more than is assumed here is found out.
 
 use std::collections::HashMap;
@@ -44,8 +44,8 @@ enum Known {
     Milestone(Note, String),
     /// All that it remembers when it begins an attempt at the lock.
     Attempt(Attempt),
-    /// What it does next; its descriptors, how each was opened, and its file.
-    Holds(Call, Vec<(Call, FdNumber, Option<u64>)>),
+    /// What it does next; its descriptors, how each was opened, and its file; whether step 0 found something.
+    Holds(Call, Vec<(Call, FdNumber, Option<u64>)>, bool),
     /// It does nothing more.
     Over {
         alive: bool,
@@ -64,6 +64,8 @@ struct Attempt {
     late: bool,
     /// This is not the first round.
     again: bool,
+    /// Step 0 found something, which is a hint of what to try first.
+    found: bool,
     holds: Vec<(Call, FdNumber, Option<u64>)>,
 }
 
@@ -195,12 +197,12 @@ fn play(role: Role, log: &Log) -> Played {
 fn forget(known: &mut Vec<Known>, base: usize, played: &Played, log: &Log) {
     let what = match played.next {
         Next::Call(call @ (Call::CreateLock(_) | Call::CreateGitLock)) => Known::Attempt(attempt(call, played, log)),
-        Next::Call(call @ Call::Socket) => Known::Holds(call, holds(log)),
+        Next::Call(call @ Call::Socket) => Known::Holds(call, holds(log), found(log)),
         // The first look at the name under a lock that was wanted to remove it, or for a claim.
         Next::Call(call @ (Call::StatAt(Name::Socket) | Call::Pin(Name::Socket)))
             if just_locked(&log[played.wait..], log) =>
         {
-            Known::Holds(call, holds(log))
+            Known::Holds(call, holds(log), found(log))
         }
         Next::Ended | Next::Stays => {
             *known = vec![Known::Over { alive: played.next == Next::Stays }];
@@ -231,8 +233,21 @@ fn attempt(call: Call, played: &Played, log: &Log) -> Attempt {
         denied: if denied { stat(last_round, |call| matches!(call, Call::Stat(_))) } else { None },
         late: wait.iter().any(|(_, reply)| *reply == Reply::Late),
         again: wait.iter().any(paused),
+        found: found(log),
         holds: holds(log),
     }
+}
+
+/// Step 0 has found something at the path: until its first note a party that creates a server remembers it.
+fn found(log: &Log) -> bool {
+    let is_noted = log.iter().any(|(call, _)| matches!(call, Call::Note(_)));
+    let begins = |call: &Call| matches!(call, Call::CreateLock(_) | Call::CreateGitLock);
+    let mut looks = log.iter().take_while(|(call, _)| !begins(call)).filter_map(|(call, reply)| match call {
+        Call::StatPath(_) | Call::StatAt(_) => Some(!matches!(reply, Reply::Err(_))),
+        Call::Pin(_) => Some(*reply != Reply::Err(Errno::NOENT.raw_os_error())),
+        _ => None,
+    });
+    !is_noted && looks.next() == Some(true) && looks.all(|seen| seen)
 }
 
 /// The last call gave the party the short lock, and nothing has been done with it yet.

@@ -21,8 +21,8 @@ impl Name {
 
     pub(super) fn of(name: &CStr) -> Self {
         match name.to_bytes() {
-            b"s" => Name::Socket,
-            b"s.lock" => Name::Lock,
+            b"s" | b"/s" => Name::Socket,
+            b"s.lock" | b"/s.lock" => Name::Lock,
             b"s.owner" => Name::Life,
             b"s.new" => Name::Temporary,
             other => panic!("no such name in the simulated directory: {other:?}"),
@@ -42,8 +42,8 @@ pub(super) enum Call {
     Flock(FdNumber),
     Stat(FdNumber),
     StatAt(Name),
-    /// lstat() of the whole path
-    StatPath,
+    /// lstat() of a whole path
+    StatPath(Name),
     Unlink(Name),
     Rename(Name, Name),
     Exchange(Name, Name),

@@ -64,7 +64,7 @@ pub(super) fn of(call: Call) -> Vec<Errno> {
         ],
         // fstat(2)
         Call::Stat(_) => vec![Errno::IO, Errno::NOMEM, Errno::OVERFLOW, Errno::STALE],
-        Call::StatAt(_) | Call::StatPath => SEARCH.to_vec(),
+        Call::StatAt(_) | Call::StatPath(_) => SEARCH.to_vec(),
         // unlink(2)
         Call::Unlink(_) => on(SEARCH, &[Errno::BUSY, Errno::ISDIR, Errno::PERM, Errno::ROFS]),
         // renameat2(2); INVAL and NOSYS: no such flag here

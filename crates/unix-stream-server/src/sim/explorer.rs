@@ -241,7 +241,7 @@ impl<'a> Explorer<'a> {
                 after.looks_like(kernel)
             }
             // Nobody else may change a name while we hold the lock, and who does is caught at that.
-            Call::StatAt(_) | Call::StatPath | Call::Pin(Name::Socket | Name::Temporary) => {
+            Call::StatAt(_) | Call::StatPath(_) | Call::Pin(Name::Socket | Name::Temporary) => {
                 self.lawful && kernel.holds_lock(party, Name::Lock)
             }
             _ => false,

@@ -306,8 +306,9 @@ impl Kernel {
                 Object::File(number) | Object::Pin(number) => Ok(self.stat(number)),
                 Object::Socket(_) | Object::Connection => Err(Errno::BADF),
             },
-            Call::StatAt(name) => self.ino(name).map(|number| self.stat(number)).ok_or(Errno::NOENT),
-            Call::StatPath => self.ino(Name::Socket).map(|number| self.stat(number)).ok_or(Errno::NOENT),
+            Call::StatAt(name) | Call::StatPath(name) => {
+                self.ino(name).map(|number| self.stat(number)).ok_or(Errno::NOENT)
+            }
             Call::Unlink(name) => {
                 let number = self.ino(name).ok_or(Errno::NOENT)?;
                 self.judge_change(party, name);

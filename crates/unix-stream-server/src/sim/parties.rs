@@ -10,7 +10,7 @@ use super::rejected::Rejected;
 use super::{Fd, Sim, heals, others};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Options, Protocol, Published, Sweep, glance};
+use crate::protocol::{Found, Options, Protocol, Published, Sweep, glance};
 use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -257,6 +257,8 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         dir: sim.directory(),
         name: name(c"s"),
         lock: name(c"s.lock"),
+        lock_path: (!matches!(party, Party::CreateLongNameClose | Party::TakeOverLongNameClose))
+            .then(|| name(c"/s.lock")),
         life: name(c"s.owner"),
         beside: name(c"s.new"),
         route: match party {
@@ -281,14 +283,17 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
 }
 
 /// Step 0, as the builder does it: by the path, unless that is too long.
-pub(super) fn begin<'p, 's>(protocol: &'p Protocol<'s, Sim>) -> Result<&'p Protocol<'s, Sim>> {
+pub(super) fn look(protocol: &Protocol<'_, Sim>) -> Result<Found> {
     if protocol.place.route == Route::Path {
         let refused = |state| Error::refused(protocol.operation, &protocol.place.shown, state);
-        glance(protocol.sys, c"/s", protocol.options).map_err(refused)?;
-    } else {
-        protocol.look()?;
+        return glance(protocol.sys, c"/s", protocol.options).map_err(refused);
     }
-    Ok(protocol)
+    protocol.look()
+}
+
+/// The same, by who does not mind what is there.
+pub(super) fn begin<'p, 's>(protocol: &'p Protocol<'s, Sim>) -> Result<&'p Protocol<'s, Sim>> {
+    look(protocol).map(|_| protocol)
 }
 
 pub(super) fn verdict(kind: ErrorKind) -> Note {
@@ -301,7 +306,7 @@ pub(super) fn verdict(kind: ErrorKind) -> Note {
 }
 
 pub(super) fn create(sim: &Sim, party: Party) -> Option<Published<Fd>> {
-    let created = with_protocol(sim, party, |protocol| begin(protocol)?.create());
+    let created = with_protocol(sim, party, |protocol| protocol.create(look(protocol)?));
     end_of_create(sim, created)
 }
 
@@ -367,7 +372,8 @@ pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Pub
 
 /// One more create, alone, which closes again: what became of it.
 pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
-    let published = with_protocol(sim, party, |protocol| begin(protocol)?.create()).map_err(|error| error.kind())?;
+    let published =
+        with_protocol(sim, party, |protocol| protocol.create(look(protocol)?)).map_err(|error| error.kind())?;
     note(sim, Note::Owns, ());
     let Published { socket, id, life } = published;
     let closed = with_protocol(sim, party, |protocol| protocol.close(socket, id, life));
@@ -378,7 +384,8 @@ pub(super) fn fresh_create(sim: &Sim, party: Party) -> Result<(), ErrorKind> {
 pub(super) fn fresh_create_assuming_local(sim: &Sim) -> Result<(), ErrorKind> {
     let created = with_protocol(sim, Party::Create, |protocol| {
         let options = Options { assume_local: true, ..protocol.options.clone() };
-        begin(&Protocol { options: &options, ..*protocol })?.create()
+        let protocol = Protocol { options: &options, ..*protocol };
+        protocol.create(look(&protocol)?)
     });
     created.map(drop).map_err(|error| error.kind())
 }

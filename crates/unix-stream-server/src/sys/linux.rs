@@ -327,11 +327,6 @@ pub(crate) fn is_kernels_own(dev: u64) -> bool {
     fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
 }
 
-/// Is this number, which stat(2) gave, the one by which the kernel knows the file system?
-pub(crate) fn is_kernels_dev(dev: u64) -> bool {
-    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|mounts| is_mounted(&mounts, dev))
-}
-
 /// Is there a file system that goes by this number inside the kernel? A line reads `36 35 98:0 /mnt1 /mnt2 rw ...`
 /// (proc_pid_mountinfo(5)).
 fn is_mounted(mounts: &str, dev: u64) -> bool {

@@ -1,6 +1,7 @@
 //! Operations, a stage for them, and an actor: what is done to him, and what has to be so all the same.
 
 mod actor;
+mod cost;
 mod errnos;
 mod kills;
 mod operations;
