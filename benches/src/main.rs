@@ -15,6 +15,7 @@
 //! shown by a contestant that is the reference again: its ratio is 1, and its quartiles are the noise. They also time a
 //! closure as a whole, while here the closing of what was created has to stay out.
 
+mod c;
 mod child;
 mod document;
 mod harness;

@@ -13,7 +13,14 @@ use crate::report::Section;
 const TEXT: &str = "
 `create`, by what a killed server left behind, beside one on a free path; closing is not timed.
 And the answer that a path is in use, beside the calls that any answer takes: a connection made and closed.";
-const NOTES: &str = "";
+const NOTES: &str = "
+Over a dead socket: the server there is asked twice, once without the lock, so that a live one is known at once, and once
+under it, through a descriptor that holds just that file, since only then may it be removed. Each question is a socket, a connect
+and a close. A failing bind is saved: the first look has said that something is there. To ask again with the first question's
+socket would save two calls more, but POSIX leaves a socket whose connect failed in an unspecified state.
+
+In use: lstat, socket, connect, getsockopt (whose it is), close, and the words of the error. No lock is taken, and nothing is
+changed: it is safe because a live server's name is nobody else's to take.";
 
 pub(crate) fn section(pace: Pace, dirs: &[PathBuf]) -> Result<Section> {
     let mut parts = on_each(pace, dirs, over_the_dead)?;
