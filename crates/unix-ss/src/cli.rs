@@ -46,7 +46,11 @@ Examples:
   unix-ss race                                          why not just unlink and bind?
 ";
 
-/// Unix domain sockets without races, thefts, stale files or lost clients.
+/// Unix domain sockets without races, thefts, stale files or lost clients
+///
+/// A Unix domain socket stays in the file system after its server is gone, so that a new server cannot tell a live one from
+/// cruft; deleting the file to bind again robs a live server of its path. These commands hold PATH.lock while they find out,
+/// replace only a socket that is proven dead, never touch what is no socket, and leave nothing behind.
 #[derive(Debug, Parser)]
 #[command(
     name = "unix-ss",
