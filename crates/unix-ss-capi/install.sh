@@ -11,7 +11,8 @@
 #
 # It builds nothing, so that it can be run as root. Where the build has put the libraries elsewhere than in
 # target/release (CARGO_TARGET_DIR, --target), say so: BUILT=DIR install.sh ...
-# DESTDIR, if set, goes before PREFIX, for packagers.
+# For packagers: DESTDIR, if set, goes before PREFIX; LIBDIR is where in PREFIX the libraries go, lib unless given
+# (lib/x86_64-linux-gnu, lib64).
 set -eu
 
 fail() {
@@ -36,7 +37,11 @@ for dir in "$prefix" "${DESTDIR-/}"; do
         *) fail "PREFIX and DESTDIR must be absolute, not '$dir'" 2 ;;
     esac
 done
-lib=${DESTDIR-}$prefix/lib
+libdir=${LIBDIR-lib}
+case $libdir in
+    "" | /* | *[!A-Za-z0-9/._+-]*) fail "LIBDIR must be relative to PREFIX, not '$libdir'" 2 ;;
+esac
+lib=${DESTDIR-}$prefix/$libdir
 include=${DESTDIR-}$prefix/include
 
 if [ -n "$uninstall" ]; then
@@ -59,7 +64,7 @@ rm -f "$lib/libunix_ss.so.$version" "$lib/libunix_ss.a"
 cp "$built/libunix_ss.so" "$lib/libunix_ss.so.$version"
 cp "$built/libunix_ss.a" "$lib/libunix_ss.a"
 cp "$header" "$include/unix-stream-server.h"
-sed -e "s|@PREFIX@|$prefix|" -e "s|@VERSION@|$version|" "$here/unix-ss.pc.in" >"$lib/pkgconfig/unix-ss.pc"
+sed -e "s|@PREFIX@|$prefix|" -e "s|@LIBDIR@|$libdir|" -e "s|@VERSION@|$version|" "$here/unix-ss.pc.in" >"$lib/pkgconfig/unix-ss.pc"
 chmod 644 "$lib/libunix_ss.a" "$lib/pkgconfig/unix-ss.pc" "$include/unix-stream-server.h"
 chmod 755 "$lib/libunix_ss.so.$version"
 ln -sf "libunix_ss.so.$version" "$lib/libunix_ss.so.0"

@@ -42,6 +42,11 @@ enum Habit {
         #[arg(default_value = "target/man")]
         into: PathBuf,
     },
+    /// The tarball and Debian's packages into a directory
+    Package {
+        #[arg(default_value = "target/dist")]
+        into: PathBuf,
+    },
     /// Is the public interface what the committed listings say?
     Api {
         /// Say what differs; this is what it does without an option too
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         Habit::Bench { more } => habits::bench(&more),
         Habit::Prove { seconds } => habits::prove(seconds),
         Habit::Man { into } => pages::write(&into),
+        Habit::Package { into } => package(&into),
         Habit::Api { bless: true, .. } => api::run(api::Do::Bless),
         Habit::Api { .. } => api::run(api::Do::Check),
         Habit::Deep(deep) => deep::run(&deep),
@@ -73,6 +79,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn package(into: &Path) -> Result<(), String> {
+    // Relative to where it was said, not to the project's root.
+    let into = std::path::absolute(into).map_err(|error| format!("{}: {error}", into.display()))?;
+    run::Step::new("packaging/build").args(&[into.display().to_string()]).run()
 }
 
 /// The project's root.
