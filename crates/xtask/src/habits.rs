@@ -29,9 +29,12 @@ pub(crate) fn test(more: &[String]) -> Result<(), String> {
     ])
 }
 
-/// All benchmarks of all members.
+/// Everything side by side; and how soon a watch tells, which fails if that is not soon.
 pub(crate) fn bench(more: &[String]) -> Result<(), String> {
-    Step::new("cargo bench --workspace --bench * --locked").args(more).run()
+    all(&[
+        Step::new("cargo run --release --locked --quiet -p unix-ss-bench --").args(more),
+        Step::new("cargo bench -p unix-stream-server --bench watch --locked --quiet"),
+    ])
 }
 
 /// Every schedule, every system call, and everything at once.

@@ -25,7 +25,7 @@ enum Habit {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<String>,
     },
-    /// The benchmarks; arguments go to `cargo bench`
+    /// The benchmarks; arguments go to `unix-ss-bench`
     #[command(disable_help_flag = true)]
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
