@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -35,14 +36,15 @@ const CLOSE_TIMEOUT: Duration = DROP_TIMEOUT;
 #[derive(Debug)]
 #[must_use = "dropping it removes the path"]
 pub struct Ownership {
-    place: Place<OwnedFd>,
+    /// A watch has it too: it needs no directory of its own.
+    place: Arc<Place<OwnedFd>>,
     options: Options,
     id: FileId,
     process: Process,
     life: Option<Lock<OwnedFd>>,
     /// Keeps the inode number from reuse once the listener may be closed. While a `ServerSocket` has the listener it
     /// is that which does so.
-    pin: Option<OwnedFd>,
+    pin: Option<Arc<OwnedFd>>,
     /// The name is still ours to remove.
     armed: bool,
 }
@@ -50,6 +52,7 @@ pub struct Ownership {
 impl Ownership {
     pub(crate) fn new(place: Place<OwnedFd>, mut options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
         options.lock_timeout = options.lock_timeout.max(CLOSE_TIMEOUT);
+        let place = Arc::new(place);
         Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true }
     }
 
@@ -69,9 +72,9 @@ impl Ownership {
     ///
     /// # Errors
     ///
-    /// [`System`](ErrorKind::System): no descriptors for it (`EMFILE`; it takes five).
+    /// [`System`](ErrorKind::System): no descriptors for it (`EMFILE`; it takes three, in a [`ServerSocket`](crate::ServerSocket) four).
     pub fn watch(&self) -> Result<Watch> {
-        Watch::new(&self.place, self.id, self.new_pin(WATCH)?)
+        Watch::new(Arc::clone(&self.place), self.id, self.shared_pin(WATCH)?)
     }
 
     /// The path, absolute where the working directory was known.
@@ -174,7 +177,7 @@ impl Ownership {
         self.life = life;
         let Some(Healed { socket, id, pin, is_shut }) = healed? else { return Ok(None) };
         self.id = id;
-        self.pin = Some(pin);
+        self.pin = Some(Arc::new(pin));
         Ok(Some(succeed(socket, &old, is_shut)))
     }
 
@@ -216,23 +219,23 @@ impl Ownership {
     /// Pins the inode, so that the listener may leave.
     pub(crate) fn pin(&mut self) -> Result<()> {
         if self.pin.is_none() {
-            self.pin = Some(self.new_pin("part the listener from the path")?);
+            self.pin = Some(self.shared_pin("part the listener from the path")?);
         }
         Ok(())
     }
 
-    /// One more pin of the inode, by the name as long as that is ours.
-    fn new_pin(&self, operation: &'static str) -> Result<OwnedFd> {
+    /// The pin of the inode, or a new one, by the name as long as that is ours.
+    fn shared_pin(&self, operation: &'static str) -> Result<Arc<OwnedFd>> {
         let failed = |call| move |errno| Error::system(operation, &self.place.shown, call, errno);
         if let Some(pin) = &self.pin {
-            return rustix::io::fcntl_dupfd_cloexec(pin, 3).map_err(failed("fcntl"));
+            return Ok(Arc::clone(pin));
         }
         let pin = Linux.pin(&self.place.dir, &self.place.name).map_err(failed("open"))?;
         if Linux.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
             let why = "the path no longer leads to this socket";
             return Err(Error::new(ErrorKind::Moved, operation, &self.place.shown, Errno::STALE, why));
         }
-        Ok(pin)
+        Ok(Arc::new(pin))
     }
 
     fn check_process(&self) -> Result<()> {

@@ -111,7 +111,7 @@ impl ServerSocket {
     ///
     /// # Errors
     ///
-    /// [`System`](crate::ErrorKind::System): no descriptors for it (`EMFILE`; it takes five); `ENOENT` if the path has been
+    /// [`System`](crate::ErrorKind::System): no descriptors for it (`EMFILE`; it takes four); `ENOENT` if the path has been
     /// lost already, or [`Moved`](crate::ErrorKind::Moved), `ESTALE`, if it leads to something else: [`status`](Self::status)
     /// tells which, and the socket's file cannot be found any more to be watched.
     pub fn watch(&self) -> Result<Watch> {

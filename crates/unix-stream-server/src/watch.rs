@@ -4,10 +4,10 @@ mod linux;
 mod path;
 mod source;
 
-use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -48,7 +48,9 @@ const AT_ONCE: Duration = Duration::from_nanos(1);
 /// | an event loop | wait until [`as_fd`](AsFd::as_fd) is readable, then [`check`](Self::check) |
 /// | a loop of my own, that comes round often enough | [`check`](Self::check) |
 ///
-/// The descriptor is readable as long as there is something for `check` to take, which takes all: it serves level- and
+/// It has three descriptors of its own, and shares the server's directory and, with an
+/// [`Ownership`](crate::Ownership), its pin; a fourth is the pin where there is none yet. The one that [`as_fd`](AsFd::as_fd)
+/// gives is readable as long as there is something for `check` to take, which takes all: it serves level- and
 /// edge-triggered loops alike.
 ///
 /// # How it knows
@@ -64,6 +66,8 @@ const AT_ONCE: Duration = Duration::from_nanos(1);
 /// - A file system mounted over the path makes no event: it is found at the next look.
 /// - It is about one socket. After [`ServerSocket::heal`](crate::ServerSocket::heal) there is another, and to a watch of
 ///   the old one the path is [`Replaced`](Status::Replaced), by ourselves: make a new one.
+/// - Dropping it blocks for some milliseconds (8 to 10 were seen): the kernel waits for a grace period of its own before an
+///   inotify instance that still listens is closed. In an event loop that matters, and a thread may drop it.
 /// - A forked child has the parent's queue of events, and would steal from it: there it only says
 ///   [`Forked`](crate::ErrorKind::Forked).
 ///
@@ -79,12 +83,11 @@ const AT_ONCE: Duration = Duration::from_nanos(1);
 /// # Ok(()) }
 /// ```
 pub struct Watch {
-    shown: PathBuf,
-    dir: OwnedFd,
-    name: CString,
+    /// The server's, which may be gone: descriptors are few.
+    place: Arc<Place<OwnedFd>>,
     /// Meaningful because the pin keeps the number from reuse.
     id: FileId,
-    _pin: OwnedFd,
+    _pin: Arc<OwnedFd>,
     process: Process,
     source: Native,
     hears_file: bool,
@@ -98,14 +101,11 @@ pub struct Watch {
 
 impl Watch {
     /// Of the socket `id` at the place; `pin` holds it.
-    pub(crate) fn new(place: &Place<OwnedFd>, id: FileId, pin: OwnedFd) -> Result<Self> {
-        let failed = |call| move |errno| Error::system(WATCH, &place.shown, call, errno);
-        let dir = rustix::io::fcntl_dupfd_cloexec(&place.dir, 3).map_err(failed("fcntl"))?;
-        let mut source = Native::new().map_err(failed("epoll, timerfd"))?;
+    pub(crate) fn new(place: Arc<Place<OwnedFd>>, id: FileId, pin: Arc<OwnedFd>) -> Result<Self> {
+        let failed = |call, errno| Error::system(WATCH, &place.shown, call, errno);
+        let mut source = Native::new().map_err(|errno| failed("epoll, timerfd", errno))?;
         let mut watch = Watch {
-            shown: place.shown.clone(),
-            dir,
-            name: place.name.clone(),
+            place: Arc::clone(&place),
             id,
             process: Process::current(),
             hears_file: source.hear_file(&pin).is_ok(),
@@ -119,7 +119,7 @@ impl Watch {
             last: Status::Ours,
         };
         if watch.look() != Status::Ours {
-            watch.source.tick(AT_ONCE, watch.rhythm()).map_err(failed("timerfd"))?;
+            watch.source.tick(AT_ONCE, watch.rhythm()).map_err(|errno| failed("timerfd", errno))?;
         }
         Ok(watch)
     }
@@ -131,7 +131,7 @@ impl Watch {
     ///
     /// [`Forked`](crate::ErrorKind::Forked) in a forked child.
     pub fn check(&mut self) -> Result<Option<Status>> {
-        self.process.check(WATCH, &self.shown)?;
+        self.process.check(WATCH, &self.place.shown)?;
         if self.source.take().only_others() {
             return Ok(None);
         }
@@ -175,7 +175,7 @@ impl Watch {
     /// The path, absolute where the working directory was known.
     #[must_use]
     pub fn local_path(&self) -> &Path {
-        &self.shown
+        &self.place.shown
     }
 
     /// How often to look where the system does not tell: then that is the longest time to being told. Default: 200 ms;
@@ -186,7 +186,7 @@ impl Watch {
     /// [`System`](crate::ErrorKind::System), `EINVAL`: longer than the clock can say.
     pub fn set_interval(&mut self, interval: Duration) -> Result<()> {
         let interval = interval.max(Duration::from_millis(1));
-        let failed = |errno| Error::system(WATCH, &self.shown, "timerfd_settime", errno);
+        let failed = |errno| Error::system(WATCH, &self.place.shown, "timerfd_settime", errno);
         // Also while the clock is not needed: later there is nobody to tell.
         Timespec::try_from(interval).map_err(|_| failed(Errno::INVAL))?;
         if self.polling {
@@ -213,7 +213,7 @@ impl Watch {
     }
 
     fn status(&self) -> Status {
-        status_of(&Linux, &self.dir, &self.name, self.id)
+        status_of(&Linux, &self.place.dir, &self.place.name, self.id)
     }
 
     /// As long as the name is ours, the file tells all: losing the name, it loses a link or is moved. What becomes of the
@@ -236,7 +236,7 @@ impl Watch {
         if self.hears_name {
             return false;
         }
-        self.hears_name = self.source.hear_name(&self.dir, &self.name).is_ok();
+        self.hears_name = self.source.hear_name(&self.place.dir, &self.place.name).is_ok();
         self.hears_name
     }
 
@@ -293,7 +293,7 @@ impl AsRawFd for Watch {
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("path", &self.shown)
+            .field("path", &self.place.shown)
             .field("last", &self.last)
             .field("polling", &self.polling)
             .finish_non_exhaustive()

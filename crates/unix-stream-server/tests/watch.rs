@@ -468,12 +468,34 @@ fn without_descriptors_there_is_no_watch_and_nothing_is_lost() {
             free += 1;
             assert!(free < 10);
         };
-        // Four do; the fifth is inotify's.
-        assert_eq!((free, watch.is_polling()), (4, true));
+        // Three do; the fourth is inotify's.
+        assert_eq!((free, watch.is_polling()), (3, true));
         fs::remove_file(dir.join("s")).expect("unlink");
         assert_eq!(told(&mut watch), Status::Gone);
         drop(watch);
         assert_eq!(support::child::descriptors(), before);
+    });
+}
+
+#[test]
+fn a_watch_takes_four_descriptors_and_three_where_the_inode_is_pinned_already() {
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let number = || support::child::descriptors().len();
+        let before = number();
+        let (server, watch) = watched(&dir.join("s"));
+        assert_eq!(number(), before + 2 + 4);
+        drop(watch);
+        let (listener, ownership) = server.into_parts().expect("parts");
+        assert_eq!(number(), before + 3);
+        let mut watches = [ownership.watch().expect("watch"), ownership.watch().expect("another")];
+        assert_eq!(number(), before + 3 + 2 * 3);
+        // What they share is theirs as long as they are there.
+        drop((listener, ownership));
+        assert_eq!(number(), before + 2 + 2 * 3);
+        assert_eq!(watches.each_mut().map(told), [Status::Gone; 2]);
+        drop(watches);
+        assert_eq!(number(), before);
     });
 }
 

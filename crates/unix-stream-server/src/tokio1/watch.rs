@@ -20,6 +20,9 @@ use crate::watch::WATCH;
 ///
 /// It stands for itself: the server may be elsewhere meanwhile, or have ended.
 ///
+/// Dropping it blocks the thread for some milliseconds: see the hazards of [`Watch`](crate::Watch).
+/// [`into_inner`](Self::into_inner) and [`spawn_blocking`](tokio::task::spawn_blocking) do that elsewhere.
+///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
