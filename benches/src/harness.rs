@@ -82,6 +82,7 @@ pub(crate) struct Group {
     absent: Vec<(String, String)>,
     references: Vec<String>,
     targets: Vec<Target>,
+    limits: Vec<(String, Duration)>,
 }
 
 impl Group {
@@ -96,11 +97,11 @@ impl Group {
             absent: Vec::new(),
             references: Vec::new(),
             targets: Vec::new(),
+            limits: Vec::new(),
         }
     }
 
     /// For how long to go on with the rounds, at the quick pace and at the full one. There are at least ten of them.
-    #[expect(dead_code, reason = "for sections that start processes")]
     pub(crate) fn time(mut self, quick: Duration, full: Duration) -> Self {
         self.time = [quick, full];
         self
@@ -132,6 +133,12 @@ impl Group {
     /// The ratio of `contestant` to `reference` is meant to be no more than this.
     pub(crate) fn target(mut self, contestant: &str, reference: &str, at_most: f64) -> Self {
         self.targets.push(Target { contestant: contestant.to_owned(), reference: reference.to_owned(), at_most });
+        self
+    }
+
+    /// The time of `contestant` is meant to be under this.
+    pub(crate) fn limit(mut self, contestant: &str, under: Duration) -> Self {
+        self.limits.push((contestant.to_owned(), under));
         self
     }
 
@@ -168,6 +175,7 @@ impl Group {
             remarks: self.remarks,
             absent: self.absent,
             targets: self.targets,
+            limits: self.limits,
             names,
             batch,
             rounds,

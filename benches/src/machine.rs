@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::harness::Result;
 
 /// A sentence: kernel, processor, how many of them.
@@ -19,6 +21,13 @@ pub(crate) fn describe() -> String {
         system.machine().to_string_lossy(),
         model.map(|model| format!(" ({model})")).unwrap_or_default(),
     )
+}
+
+/// Raises the soft limit of descriptors to the hard one, and says what that is: for sections that need thousands.
+pub(crate) fn raise_descriptor_limit() -> Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 /// By the magic numbers of statfs(2).

@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use harness::{Pace, Result};
+use unix_ss_race::{Counted, WORKER};
 
 /// Measures unix-stream-server beside the system calls it needs and beside its peers
 ///
@@ -59,7 +60,15 @@ struct Options {
     write: Option<PathBuf>,
 }
 
+/// For what is told of memory.
+#[global_allocator]
+static HEAP: Counted = Counted;
+
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == WORKER) {
+        return ExitCode::from(unix_ss_race::worker(arguments));
+    }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

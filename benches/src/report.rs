@@ -1,6 +1,7 @@
 //! What came out: for the terminal and for docs/performance.md, which are the same text.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::harness::Target;
 
@@ -20,8 +21,9 @@ pub(crate) enum Part {
     /// Times of contestants side by side. `place`: the file system, or wherever it was.
     Timed { place: String, report: Report },
     /// Anything else that was counted.
-    #[expect(dead_code, reason = "for sections that count memory and descriptors")]
     Counted(Table),
+    /// What was meant to be, what was found, and whether it is met.
+    Verdict { found: String, is_met: bool },
 }
 
 /// Figures that are no times.
@@ -39,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) remarks: Vec<(String, String)>,
     pub(crate) absent: Vec<(String, String)>,
     pub(crate) targets: Vec<Target>,
+    /// What the times of a contestant are meant to be under.
+    pub(crate) limits: Vec<(String, Duration)>,
     pub(crate) batch: u32,
     pub(crate) rounds: Vec<Vec<f64>>,
 }
@@ -86,7 +90,7 @@ impl Report {
             for reference in &self.references {
                 row.extend(self.ratio(name, reference).map(|[low, median, high]| match name == reference {
                     true => "1".to_owned(),
-                    false => format!("{median:.2} ({low:.2} to {high:.2})"),
+                    false => format!("{} ({} to {})", ratio(median), ratio(low), ratio(high)),
                 }));
             }
             row.extend(self.remarks.iter().filter(|(of, _)| of == name).map(|(_, remark)| remark.clone()));
@@ -100,10 +104,21 @@ impl Report {
         let verdict = |Target { contestant, reference, at_most }: &Target| {
             let [_, median, _] = self.ratio(contestant, reference)?;
             let met = if median <= *at_most { "met" } else { "**missed**" };
-            Some(format!("{contestant} / {reference}: {median:.2}, meant to be at most {at_most}: {met}"))
+            Some(format!("{contestant} / {reference}: {}, meant to be at most {at_most}: {met}", ratio(median)))
         };
-        self.targets.iter().filter_map(verdict).collect()
+        let limit = |(contestant, limit): &(String, Duration)| {
+            let [_, median, _] = self.time(contestant)?;
+            let limit = limit.as_nanos() as f64;
+            let met = if median < limit { "met" } else { "**missed**" };
+            Some(format!("{contestant}: {}, meant to be under {}: {met}", duration(median), duration(limit)))
+        };
+        self.targets.iter().filter_map(verdict).chain(self.limits.iter().filter_map(limit)).collect()
     }
+}
+
+/// Two figures behind the point, or of those that are very small.
+fn ratio(ratio: f64) -> String {
+    if ratio < 0.0995 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 /// Three figures and a unit.
@@ -137,6 +152,11 @@ impl Section {
                 }
                 Part::Counted(Table { title, head, rows }) => {
                     (Table { title: title.clone(), head: head.clone(), rows: rows.clone() }, Vec::new())
+                }
+                Part::Verdict { found, is_met } => {
+                    let met = if *is_met { "met" } else { "**missed**" };
+                    let _ = writeln!(out, "\n- {found}: {met}"); // a String takes everything
+                    continue;
                 }
             };
             out.push_str(&table.markdown());
@@ -187,6 +207,7 @@ mod tests {
             remarks: Vec::new(),
             absent: vec![("s6".to_owned(), "not installed".to_owned())],
             targets: vec![Target { contestant: "library".to_owned(), reference: "limit".to_owned(), at_most: 1.25 }],
+            limits: vec![("library".to_owned(), Duration::from_nanos(160))],
             batch: 16,
             rounds,
         }
@@ -204,6 +225,7 @@ mod tests {
         let section = Section { id: "create", title: "Create", text: String::new(), parts, notes: String::new() };
         let text = section.markdown(&["create.svg".to_owned()]);
         assert!(text.contains("library / limit: 1.50, meant to be at most 1.25: **missed**"), "{text}");
+        assert!(text.contains("library: 160 ns, meant to be under 160 ns: **missed**"), "{text}");
         assert!(text.contains("| s6 ") && text.contains("not measured: not installed"), "{text}");
         assert!(text.contains("**tmpfs: create [5 rounds of 16]**") && text.contains("(create.svg)"), "{text}");
     }

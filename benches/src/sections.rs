@@ -6,6 +6,11 @@ mod create;
 mod found;
 mod live;
 mod peers;
+mod per_server;
+mod scale;
+mod starters;
+mod take_over;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -24,6 +29,11 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("peers", peers::section),
     ("found", found::section),
     ("live", live::section),
+    ("starters", starters::section),
+    ("watch", watch::section),
+    ("take_over", take_over::section),
+    ("scale", scale::section),
+    ("per_server", per_server::section),
 ];
 
 /// For the command line: an id, or what the ids are.

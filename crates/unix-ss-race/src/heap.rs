@@ -15,8 +15,8 @@ static LIVE: AtomicI64 = AtomicI64::new(0);
 #[derive(Debug)]
 pub struct Counted;
 
-/// Bytes allocated and not freed; `None` in a program with another allocator.
-pub(crate) fn live() -> Option<u64> {
+/// Bytes allocated and not freed; `None` in a program with another allocator than [`Counted`].
+pub fn live() -> Option<u64> {
     u64::try_from(LIVE.load(Relaxed)).ok().filter(|&live| live > 0)
 }
 

@@ -12,7 +12,7 @@ mod by_hand;
 mod checker;
 mod clock;
 pub mod flood;
-mod heap;
+pub mod heap;
 mod history;
 mod process;
 pub mod race;
@@ -28,7 +28,7 @@ use std::path::Path;
 pub use checker::{Rule, Violation};
 pub use heap::Counted;
 pub use process::WORKER;
-pub use recipe::{Defect, Strategy};
+pub use recipe::{Defect, Pauses, Strategy};
 
 /// Becomes a worker; the exit status. `arguments`: those after [`WORKER`].
 pub fn worker(arguments: impl IntoIterator<Item = OsString>) -> u8 {

@@ -3,6 +3,7 @@
 mod herd;
 mod plot;
 mod scenarios;
+mod stampede;
 mod table;
 mod worker;
 
@@ -16,9 +17,12 @@ use serde::Serialize;
 use crate::file_system;
 use crate::recipe::Strategy;
 
+pub use herd::Answer;
 pub use plot::svg;
 pub use scenarios::Scenario;
+pub use stampede::{Stampede, Started};
 pub use table::table;
+pub use worker::Starter;
 pub(crate) use worker::work;
 
 /// What a race is to be.

@@ -52,7 +52,7 @@ impl Strategy {
                 Recipe { lock: LockFile::None, death: Death::AnyError, removal: Removal::Blind, ..Recipe::CAREFUL }
             }
             Strategy::Git => Recipe {
-                lock: LockFile::Existence,
+                lock: LockFile::Existence(Pauses::Short),
                 death: Death::AnyErrorOfABlockingProbe,
                 removal: Removal::CheckedWithoutLock,
                 drains: false,
@@ -202,7 +202,7 @@ impl Defect {
             Defect::AnyErrorIsDeath => Recipe { death: Death::AnyError, ..careful },
             Defect::AnyKindIsDead => Recipe { death: Death::RefusedByAnything, ..careful },
             Defect::DropsItsQueue => Recipe { drains: false, ..careful },
-            Defect::LockByExistence => Recipe { lock: LockFile::Existence, window, ..careful },
+            Defect::LockByExistence => Recipe { lock: LockFile::Existence(Pauses::Short), window, ..careful },
             Defect::LeavesAFile => Recipe { leaves_a_file: true, ..careful },
             Defect::NoGrace => Recipe { hand_over: HandOver::WithoutGrace, ..careful },
             Defect::NoKnock => Recipe { hand_over: HandOver::WithoutKnock, ..careful },
@@ -263,8 +263,18 @@ pub(crate) enum HandOver {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockFile {
     None,
-    Existence,
+    Existence(Pauses),
     Flock { second_look: bool },
+}
+
+/// How who waits for a lock sleeps between two tries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Pauses {
+    /// 10 to 200 µs, again and again.
+    #[default]
+    Short,
+    /// As git does: the pause grows quadratically, from 1 ms to a second at the most, with a random quarter more or less.
+    Quadratic,
 }
 
 /// When what stands at the path is taken for dead, and unlinked.

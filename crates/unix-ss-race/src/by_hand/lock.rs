@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, open,
 use rustix::io::Errno;
 
 use super::{Refusal, beside};
-use crate::recipe::LockFile;
+use crate::recipe::{LockFile, Pauses};
 
 /// The library's mark, so that careful recipes and the library know each other's locks.
 const MARK: u32 = 0o1400;
@@ -36,13 +36,19 @@ impl Lock {
         };
         match kind {
             LockFile::None => Ok(Lock::None),
-            LockFile::Existence => loop {
-                match make(0o600) {
-                    Ok(_) => return Ok(Lock::Existence(path)),
-                    Err(Errno::EXIST) => pause()?,
-                    Err(errno) => return Err(errno.into()),
+            LockFile::Existence(pauses) => {
+                for tries in 1_u32.. {
+                    match make(0o600) {
+                        Ok(_) => return Ok(Lock::Existence(path)),
+                        Err(Errno::EXIST) if pauses == Pauses::Short => pause()?,
+                        // It gives up only before a pause, so that it may last a pause longer than it was to.
+                        Err(Errno::EXIST) if Instant::now() >= end => break,
+                        Err(Errno::EXIST) => std::thread::sleep(quadratic(tries)),
+                        Err(errno) => return Err(errno.into()),
+                    }
                 }
-            },
+                Err(Refusal::Locked)
+            }
             LockFile::Flock { second_look } => loop {
                 let file = match make(MARK) {
                     Err(Errno::EXIST) => {
@@ -74,6 +80,14 @@ impl Lock {
             },
         }
     }
+}
+
+fn quadratic(tries: u32) -> Duration {
+    let longest = Duration::from_secs(1);
+    Duration::from_millis(1)
+        .saturating_mul(tries.saturating_mul(tries))
+        .min(longest)
+        .mul_f64(0.75 + fastrand::f64() / 2.0)
 }
 
 impl Drop for Lock {

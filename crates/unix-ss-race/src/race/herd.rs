@@ -12,17 +12,20 @@ use std::time::{Duration, Instant};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
-use super::worker::Job;
+use super::worker::{Job, Starter};
 use crate::clock::now;
 use crate::process::Worker;
-use crate::recipe::Strategy;
 
 /// What a starter says of its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
+    /// It got the path.
     Owns,
+    /// A server is there.
     InUse,
+    /// It did not get the lock in time.
     Locked,
+    /// Any other error.
     Error,
     /// It was killed, as it was to be.
     Killed,
@@ -31,7 +34,7 @@ pub(super) enum Answer {
 }
 
 pub(super) struct Herd {
-    strategy: Strategy,
+    kind: Starter,
     /// Each with the number that its answers carry: a process that takes another's place has a new one.
     starters: Vec<(usize, Worker)>,
     born: usize,
@@ -41,11 +44,11 @@ pub(super) struct Herd {
     answers: Receiver<(usize, Option<Answer>, u64)>,
     patience: Duration,
     /// How long each start took, in nanoseconds.
-    pub(super) times: Vec<u64>,
+    pub(super) times: Vec<(Answer, u64)>,
 }
 
 impl Herd {
-    pub(super) fn start(strategy: Strategy, size: usize, patience: Duration) -> io::Result<Self> {
+    pub(super) fn start(kind: Starter, size: usize, patience: Duration) -> io::Result<Self> {
         let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC)?;
         let (sender, answers) = mpsc::channel();
         std::thread::spawn(move || {
@@ -57,7 +60,7 @@ impl Herd {
             }
         });
         let mut herd = Herd {
-            strategy,
+            kind,
             starters: Vec::new(),
             born: 0,
             ending: Vec::new(),
@@ -75,7 +78,7 @@ impl Herd {
 
     fn new_starter(&mut self) -> io::Result<(usize, Worker)> {
         self.born += 1;
-        let job = Job { number: self.born, strategy: self.strategy };
+        let job = Job { number: self.born, starter: self.kind };
         Ok((self.born, Worker::start("race", &job, Stdio::from(self.write_end.try_clone()?), false)?))
     }
 
@@ -140,7 +143,7 @@ impl Herd {
             let Some(number) = self.starters.iter().position(|(other, _)| *other == id) else { continue };
             match answer {
                 Some(answer) => {
-                    self.times.push(took);
+                    self.times.push((answer, took));
                     heard.insert(number, answer);
                     waiting.retain(|&other| other != number);
                 }

@@ -11,6 +11,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use unix_stream_server::{PathState, connect_timeout, probe};
 
 use super::herd::{Answer, Herd};
+use super::worker::Starter;
 use super::{Options, Outcome};
 use crate::recipe::Strategy;
 
@@ -71,7 +72,7 @@ impl Scenario {
 /// All rounds of a strategy.
 pub(super) fn play(options: &Options, strategy: Strategy, dir: &Path, told: &dyn Fn(Scenario)) -> io::Result<Outcome> {
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let herd = Herd::start(strategy, options.processes, options.patience)?;
+    let herd = Herd::start(Starter::of_race(strategy), options.processes, options.patience)?;
     let mut game = Game { herd, outcome: Outcome { strategy: strategy.name(), ..Outcome::default() } };
     for round in 0..options.rounds {
         for scenario in Scenario::ALL {
@@ -84,7 +85,7 @@ pub(super) fn play(options: &Options, strategy: Strategy, dir: &Path, told: &dyn
         }
     }
     let Game { herd, mut outcome } = game;
-    let mut times = herd.times.clone();
+    let mut times: Vec<u64> = herd.times.iter().map(|&(_, time)| time).collect();
     times.sort_unstable();
     outcome.answer_median_us = times.get(times.len() / 2).map_or(0, |time| time / 1_000);
     outcome.answer_longest_us = times.last().map_or(0, |time| time / 1_000);

@@ -10,13 +10,35 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{now, sleep_until};
 use crate::history::Word;
 use crate::process::{self, kill_self};
-use crate::recipe::Strategy;
+use crate::recipe::{LockFile, Pauses, Recipe, Strategy};
 use crate::server::{Server, Way, Wish};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) number: usize,
-    pub(super) strategy: Strategy,
+    pub(super) starter: Starter,
+}
+
+/// What a starter is, whatever it is told.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Starter {
+    /// How it starts.
+    pub strategy: Strategy,
+    /// How long it waits for the lock.
+    pub timeout: Duration,
+    /// Between two tries, if it is git's.
+    pub pauses: Pauses,
+}
+
+impl Starter {
+    /// As in the race: git's own timeout, and a long one for all others.
+    pub(super) fn of_race(strategy: Strategy) -> Self {
+        let timeout = match strategy {
+            Strategy::Git => Duration::from_millis(100), // its default
+            _ => Duration::from_secs(5),
+        };
+        Starter { strategy, timeout, pauses: Pauses::default() }
+    }
 }
 
 /// `start MOMENT FUSE PATH` and `end MOMENT`, times in nanoseconds; a fuse of 0 is none.
@@ -35,7 +57,7 @@ pub(crate) fn work(job: &str) -> u8 {
                 sleep_until(moment);
                 light(fuse);
                 let before = now();
-                let result = start(job.strategy, Path::new(path));
+                let result = start(job.starter, Path::new(path));
                 let took = now() - before;
                 let word = result.as_ref().err().copied();
                 server = result.ok();
@@ -62,12 +84,12 @@ pub(crate) fn work(job: &str) -> u8 {
     0
 }
 
-fn start(strategy: Strategy, path: &Path) -> Result<Server, Word> {
-    let timeout = match strategy {
-        Strategy::Git => Duration::from_millis(100), // its default
-        _ => Duration::from_secs(5),
-    };
-    let way = strategy.recipe().map_or(Way::Library, Way::Recipe);
+fn start(starter: Starter, path: &Path) -> Result<Server, Word> {
+    let Starter { strategy, timeout, pauses } = starter;
+    let way = strategy.recipe().map_or(Way::Library, |recipe| match strategy {
+        Strategy::Git => Way::Recipe(Recipe { lock: LockFile::Existence(pauses), ..recipe }),
+        _ => Way::Recipe(recipe),
+    });
     Server::create(way, path, Wish { mode: 0o600, timeout, ..Wish::default() })
 }
 
