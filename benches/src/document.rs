@@ -1,6 +1,7 @@
 //! docs/performance.md: a head that says what was measured on what, and the sections.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::harness::Result;
@@ -25,8 +26,12 @@ impl Document {
     pub(crate) fn open(dir: &Path, machine: &str, is_new: bool) -> Result<Self> {
         let head = format!("{HEAD}\nMeasured on {machine}.\n");
         let mut sections = Vec::new();
-        if !is_new {
-            let old = fs::read_to_string(dir.join("performance.md"))?;
+        let old = match fs::read_to_string(dir.join("performance.md")) {
+            Ok(old) if !is_new => Some(old),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => None,
+        };
+        if let Some(old) = old {
             let mut parts = old.split("\n## ");
             if parts.next().map(str::trim_end) != Some(head.trim_end()) {
                 return Err("performance.md was measured on another machine or file system: measure all of it".into());
