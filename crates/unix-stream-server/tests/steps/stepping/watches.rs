@@ -34,7 +34,7 @@ fn a_change_at_any_step_of_the_making_of_a_watch_is_told() {
             // It was lost before it was pinned.
             Err(error) => assert_eq!(error.raw_os_error(), libc::ESTALE, "{error}"),
         });
-        assert!(stops > 20, "{stops}");
+        assert!(stops > 15, "{stops}");
     });
 }
 
