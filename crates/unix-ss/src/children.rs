@@ -8,40 +8,142 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 use crate::message::{reason, say};
 
 /// By pid, which stays theirs until they are reaped, so that no signal goes to somebody else.
+///
+/// # Race condition
+///
+/// A PROG that another thread starts may end, and be reaped here, before that thread has said its pid. So whoever is
+/// reaped while a start is under way is remembered until the starts that were under way then are over: their pid is not
+/// added any more. Otherwise a PROG that is long gone would be counted, and be sent signals, for ever.
 #[derive(Default)]
-pub(crate) struct Children(HashSet<Pid>);
+pub(crate) struct Children {
+    running: HashSet<Pid>,
+    /// The starts under way, by number.
+    starts: Vec<u64>,
+    /// The number of the next start.
+    next: u64,
+    /// Reaped without being known: each with the number that the next start had then.
+    early: Vec<(Pid, u64)>,
+    /// What they have been told last; who is started later is told so too.
+    signalled: Option<Signal>,
+}
+
+/// A start under way.
+#[must_use]
+pub(crate) struct Start(u64);
 
 impl Children {
-    pub(crate) fn add(&mut self, pid: Pid) {
-        self.0.insert(pid);
+    /// To be called before the start, and to be followed by `started` or `failed`.
+    pub(crate) fn begin(&mut self) -> Start {
+        self.next += 1;
+        self.starts.push(self.next - 1);
+        Start(self.next - 1)
     }
 
+    /// True if it still runs; false if it has been reaped already.
+    pub(crate) fn started(&mut self, start: Start, pid: Pid) -> bool {
+        let known = self.early.iter().position(|&(early, next)| early == pid && start.0 < next);
+        match known {
+            Some(index) => drop(self.early.swap_remove(index)),
+            None => {
+                self.running.insert(pid);
+                if let Some(signal) = self.signalled {
+                    send(pid, signal);
+                }
+            }
+        }
+        self.failed(start);
+        known.is_none()
+    }
+
+    pub(crate) fn failed(&mut self, start: Start) {
+        self.starts.retain(|&number| number != start.0);
+        let starts = &self.starts;
+        self.early.retain(|&(_, next)| starts.iter().any(|&number| number < next));
+    }
+
+    /// Those that run, and those that are being started.
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.running.len() + self.starts.len()
+    }
+
+    /// Those that are being started.
+    pub(crate) fn starting(&self) -> usize {
+        self.starts.len()
     }
 
     /// Forgets those that have ended; whether there were any. Children that are not ours but the predecessor's, who
     /// became us by exec, are reaped too.
     pub(crate) fn reap(&mut self) -> bool {
-        let before = self.0.len();
+        let mut any = false;
         // ECHILD, the only error, says that there are none left.
         while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
-            self.0.remove(&pid);
+            any |= self.ended(pid);
         }
-        self.0.len() < before
+        any
     }
 
-    /// To each of them and to what it has started: every PROG leads a process group.
-    pub(crate) fn signal(&self, signal: Signal) {
-        for &pid in &self.0 {
-            match kill_process_group(pid, signal) {
-                Ok(()) | Err(Errno::SRCH) => {} // it may have ended and wait to be reaped
-                // It has become another user by itself, or our rights have gone.
-                Err(errno) => {
-                    let pid = pid.as_raw_nonzero();
-                    say(format_args!("cannot send a signal to PROG, process {pid}: {}", reason(&errno.into())));
-                }
-            }
+    fn ended(&mut self, pid: Pid) -> bool {
+        let known = self.running.remove(&pid);
+        if !known && !self.starts.is_empty() {
+            self.early.push((pid, self.next));
         }
+        known
+    }
+
+    /// To each of them and to what it has started: every PROG leads a process group. And to those that come late.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.signalled = Some(signal);
+        for &pid in &self.running {
+            send(pid, signal);
+        }
+    }
+}
+
+fn send(pid: Pid, signal: Signal) {
+    match kill_process_group(pid, signal) {
+        Ok(()) | Err(Errno::SRCH) => {} // it may have ended and wait to be reaped
+        // It has become another user by itself, or our rights have gone.
+        Err(errno) => {
+            let pid = pid.as_raw_nonzero();
+            say(format_args!("cannot send a signal to PROG, process {pid}: {}", reason(&errno.into())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid(number: i32) -> Pid {
+        Pid::from_raw(number).expect("not 0")
+    }
+
+    #[test]
+    fn a_program_that_was_reaped_before_its_pid_was_known_does_not_count() {
+        let mut children = Children::default();
+        let (first, second) = (children.begin(), children.begin());
+        assert_eq!(children.count(), 2);
+        assert!(!children.ended(pid(7)));
+        assert!(!children.started(second, pid(7)));
+        assert!(children.started(first, pid(8)));
+        assert_eq!(children.count(), 1);
+        assert!(children.ended(pid(8)));
+        assert_eq!(children.count(), 0);
+    }
+
+    #[test]
+    fn a_strangers_pid_that_was_reaped_is_remembered_no_longer_than_it_may_be_a_starts() {
+        let mut children = Children::default();
+        assert!(!children.ended(pid(7)));
+        let first = children.begin();
+        assert!(!children.ended(pid(9)));
+        let second = children.begin();
+        // Begun after 9 was reaped: another process of that pid, while a start is always under way.
+        assert!(children.started(second, pid(9)));
+        children.failed(first);
+        let third = children.begin();
+        assert!(children.started(third, pid(7)));
+        assert_eq!(children.count(), 2);
+        assert!(children.early.is_empty());
     }
 }

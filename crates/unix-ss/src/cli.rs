@@ -65,7 +65,9 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+// Only the command that is asked for is built: the others would take half the time of a start, and pages that stay.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Own PATH and run PROG behind it, for each client or once
     #[command(long_about = serve::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", serve::EXAMPLES))]

@@ -26,6 +26,7 @@ mod replay;
 mod serve;
 mod signals;
 mod socket;
+mod starters;
 mod status;
 mod transfer;
 mod users;

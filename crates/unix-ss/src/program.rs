@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -20,50 +20,68 @@ use crate::identity::Identity;
 use crate::message::{reason, say};
 
 /// PROG for one client each.
-pub(crate) struct Program<'a> {
-    program: &'a OsStr,
-    args: &'a [OsString],
-    path: &'a Path,
+pub(crate) struct Program {
+    program: OsString,
+    args: Vec<OsString>,
+    path: PathBuf,
     stale: Vec<OsString>,
     run_as: Option<Identity>,
 }
 
-impl<'a> Program<'a> {
-    pub(crate) fn new(command: &'a [OsString], path: &'a Path, run_as: Option<Identity>) -> Self {
+/// A client, with the descriptors that its PROG is to have: then only processes and memory can be lacking for a start.
+pub(crate) struct Accepted {
+    pub(crate) client: UnixStream,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+}
+
+impl Accepted {
+    /// Without enough descriptors the client comes back, for another try.
+    pub(crate) fn new(client: UnixStream) -> Result<Self, (UnixStream, io::Error)> {
+        match (client.try_clone(), client.try_clone()) {
+            (Ok(stdin), Ok(stdout)) => Ok(Accepted { client, stdin: stdin.into(), stdout: stdout.into() }),
+            (Err(error), _) | (_, Err(error)) => Err((client, error)),
+        }
+    }
+}
+
+impl Program {
+    pub(crate) fn new(command: &[OsString], path: &Path, run_as: Option<Identity>) -> Self {
         let (program, args) = split(command);
+        let (program, args, path) = (program.to_owned(), args.to_owned(), path.to_owned());
         Program { program, args, path, stale: stale_variables(), run_as }
     }
 
-    pub(crate) fn name(&self) -> std::path::Display<'a> {
-        Path::new(self.program).display()
+    pub(crate) fn name(&self) -> std::path::Display<'_> {
+        Path::new(&self.program).display()
     }
 
     /// Starts it with the client as standard input and output, by the conventions of UCSPI (ucspi-unix).
     ///
-    /// The client is left as it was, for another try after an error for want of resources. Whoever drops it after a
-    /// success leaves PROG the only owner, so that the client sees an end of file when PROG ends.
-    pub(crate) fn start(&self, client: &UnixStream) -> io::Result<Pid> {
+    /// The client itself is left as it was, for another try after an error for want of resources. Whoever drops it after
+    /// a success leaves PROG the only owner.
+    pub(crate) fn start(&self, client: &UnixStream, stdin: OwnedFd, stdout: OwnedFd) -> io::Result<Pid> {
         let mut command = match &self.run_as {
-            None => Command::new(self.program),
+            None => Command::new(&self.program),
             Some(identity) => {
                 let mut command = Command::new("/proc/self/exe");
                 command.arg0("unix-ss").arg(RUN_AS_EXEC).arg("--identity").arg(identity.to_string());
-                command.arg("--").arg(self.program);
+                command.arg("--").arg(&self.program);
                 command
             }
         };
-        command.args(self.args);
+        command.args(&self.args);
         for variable in &self.stale {
             command.env_remove(variable);
         }
-        command.env("PROTO", "UNIX").env("UNIXLOCALPATH", self.path);
+        command.env("PROTO", "UNIX").env("UNIXLOCALPATH", &self.path);
         if let Ok(Some(peer)) = peer_credentials(client) {
             if let Some(pid) = peer.pid {
                 command.env("UNIXREMOTEPID", pid.to_string());
             }
             command.env("UNIXREMOTEEUID", peer.uid.to_string()).env("UNIXREMOTEEGID", peer.gid.to_string());
         }
-        command.stdin(OwnedFd::from(client.try_clone()?)).stdout(OwnedFd::from(client.try_clone()?));
+        command.stdin(stdin).stdout(stdout);
         // A group of its own, so that one signal reaches all that PROG starts, and a terminal's ^C comes to us alone.
         // With nothing more than this, std starts it by posix_spawn, which does not copy our memory map.
         command.process_group(0);

@@ -1,9 +1,11 @@
 //! `serve`: one PROG for each client.
 //!
-//! A single thread that waits in poll(2) for a client or a signal. It goes through three stages: open; closing, from
-//! the first signal (or the loss of the path) on, until the queue is empty and the PROGs have ended; and stopping, from
-//! the second signal on, until the PROGs have been made to end.
+//! One thread waits in poll(2) for a client or a signal, and decides; a few others start the PROGs: see
+//! [`crate::starters`]. It goes through three stages: open; closing, from the first signal (or the loss of the path) on,
+//! until the queue is empty and the PROGs have ended; and stopping, from the second signal on, until the PROGs have been
+//! made to end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,13 +16,13 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use unix_stream_server::{Drain, ErrorKind, ServerSocket, Status, UntilReplaced};
 
-use crate::children::Children;
 use crate::cli::Serve;
 use crate::gate::Gate;
 use crate::message::{reason, say};
-use crate::program::{self, Program, hung_up, lacks_resources};
+use crate::program::{self, Accepted, Program, hung_up};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
+use crate::starters::{AHEAD, Starters};
 use crate::{exit, lost};
 
 /// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
@@ -46,6 +48,10 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         say(format_args!("cannot catch signals: {}", reason(&error)));
         exit::FAILED
     })?;
+    let wake = signals.waker().map_err(|error| {
+        say(format_args!("cannot catch signals: {}", reason(&error)));
+        exit::FAILED
+    })?;
     let gate = Gate::new(&args.allow)?;
     let run_as = socket::identity(args)?;
     program::must_be_there(args, run_as.is_some())?;
@@ -55,13 +61,14 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         say(format_args!("cannot serve at {}: {}", path.display(), reason(&error)));
         return Err(exit::FAILED);
     }
+    let program = Program::new(&args.program, &path, run_as);
     let mut serving = Serving {
-        program: Program::new(&args.program, &path, run_as),
+        starters: Starters::new(program, wake),
         gate,
         most: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
         queue: Queue::Open(server, lost::Look::new()),
-        children: Children::default(),
-        held: None,
+        held: VecDeque::new(),
+        hold_until: None,
         paused: None,
         complained: false,
         signalled: 0,
@@ -77,16 +84,18 @@ fn serve(args: &Serve) -> Result<u8, u8> {
     Ok(serving.run(&signals))
 }
 
-struct Serving<'a> {
-    program: Program<'a>,
+struct Serving {
+    /// They start the PROGs, and know them.
+    starters: Starters,
     /// Who is let in.
     gate: Gate,
     /// How many PROGs may run.
     most: usize,
     queue: Queue,
-    children: Children,
-    /// A client that has been accepted and waits for resources, until then.
-    held: Option<(UnixStream, Instant)>,
+    /// Clients that have been accepted and wait for resources. They are tried one by one, and nobody is accepted before.
+    held: VecDeque<UnixStream>,
+    /// How long the one that is tried does.
+    hold_until: Option<Instant>,
     /// Nobody is accepted until then.
     paused: Option<Instant>,
     /// The pause that lasts has been reported.
@@ -122,12 +131,13 @@ struct Stopping {
     kill: Option<Instant>,
 }
 
-impl Serving<'_> {
+impl Serving {
     fn run(&mut self, signals: &Signals) -> u8 {
         loop {
             for signal in signals.take() {
                 if signal == Signal::CHILD { self.reap() } else { self.end_by(signal) }
             }
+            self.look_at_starters();
             self.look_at_predecessor();
             self.look_at_path();
             self.kill_if_due();
@@ -144,12 +154,12 @@ impl Serving<'_> {
     }
 
     fn is_done(&self) -> bool {
-        let served = matches!(self.queue, Queue::Empty(_)) && self.held.is_none();
-        self.children.count() == 0 && (served || self.stopping.is_some())
+        let served = matches!(self.queue, Queue::Empty(_)) && self.held.is_empty();
+        self.starters.count() == 0 && (served || self.stopping.is_some())
     }
 
     fn reap(&mut self) {
-        if self.children.reap() {
+        if self.starters.reap() {
             self.paused = None; // a PROG that ended gives back what may have been lacking
         }
     }
@@ -162,8 +172,8 @@ impl Serving<'_> {
             (1, _) if self.predecessor.is_some() => {}
             (1, _) => self.close(),
             (_, None) => {
-                self.held = None;
-                self.children.signal(Signal::TERM);
+                self.held.clear();
+                self.starters.signal(Signal::TERM);
                 self.stopping = Some(Stopping { by: signal, kill: Some(Instant::now() + LAST_WORDS) });
             }
             (_, Some(stopping)) => stopping.kill = stopping.kill.map(|_| Instant::now()),
@@ -174,7 +184,7 @@ impl Serving<'_> {
         if let Some(Stopping { kill: kill @ Some(_), .. }) = &mut self.stopping {
             if kill.is_some_and(|due| due <= Instant::now()) {
                 *kill = None;
-                self.children.signal(Signal::KILL);
+                self.starters.signal(Signal::KILL);
             }
         }
     }
@@ -244,7 +254,8 @@ impl Serving<'_> {
 
     fn may_admit(&self) -> bool {
         let paused = self.paused.is_some_and(|until| Instant::now() < until) || self.predecessor.is_some();
-        self.stopping.is_none() && !paused && self.children.count() < self.most
+        let ahead = if self.hold_until.is_none() { AHEAD } else { 1 };
+        self.stopping.is_none() && !paused && self.starters.count() < self.most && self.starters.has_fewer_than(ahead)
     }
 
     /// Starts a PROG for each client in the queue, as far as there is room; true if there may be more of them.
@@ -255,7 +266,7 @@ impl Serving<'_> {
             }
             self.paused = None;
             match self.next() {
-                Ok(Some((client, until))) => self.start(client, until),
+                Ok(Some(client)) => self.start(client),
                 Ok(None) => return false,
                 Err(error) => self.pause(format_args!("cannot accept a client: {}; trying again", reason(&error))),
             }
@@ -263,9 +274,9 @@ impl Serving<'_> {
         true
     }
 
-    /// The next client, and until when it may be held; `None` if there is none now.
-    fn next(&mut self) -> io::Result<Option<(UnixStream, Instant)>> {
-        if let Some(held) = self.held.take() {
+    /// The next client; `None` if there is none now.
+    fn next(&mut self) -> io::Result<Option<UnixStream>> {
+        if let Some(held) = self.held.pop_front() {
             return Ok(Some(held));
         }
         let client = match &mut self.queue {
@@ -283,32 +294,49 @@ impl Serving<'_> {
                 queue => queue,
             };
         }
-        Ok(client.map(|client| (client, Instant::now() + HOLD)))
+        Ok(client)
     }
 
-    fn start(&mut self, client: UnixStream, until: Instant) {
+    fn start(&mut self, client: UnixStream) {
         // Somebody who only looked whether we are alive, or who gave up while queued, starts no program. A successor that
         // tells us so is no client either, whom a rule could refuse.
         if hung_up(&client) {
-            self.nudged = true;
+            (self.nudged, self.hold_until) = (true, None);
             return;
         }
         if !self.gate.lets_in(&client) {
+            self.hold_until = None;
             return;
         }
-        match self.program.start(&client) {
-            Ok(pid) => {
-                self.children.add(pid);
-                self.complained = false;
-            }
-            Err(error) if lacks_resources(&error) && Instant::now() < until => {
-                self.held = Some((client, until));
-                let name = self.program.name();
-                self.pause(format_args!("cannot run {name} yet: {}; trying again", reason(&error)));
-            }
-            Err(error) => {
-                say(format_args!("cannot run {}: {}; closing its client", self.program.name(), reason(&error)));
-            }
+        match Accepted::new(client) {
+            Ok(accepted) => self.starters.start(accepted),
+            Err((client, error)) => self.hold(VecDeque::from([client]), &error),
+        }
+    }
+
+    /// What has come of the PROGs that were to be started.
+    fn look_at_starters(&mut self) {
+        let news = self.starters.news();
+        self.complained &= !news.started;
+        if news.started || news.failed {
+            self.hold_until = None;
+        }
+        if let (Some(error), None) = (news.why, &self.stopping) {
+            self.hold(news.lacking, &error);
+        }
+    }
+
+    /// Keeps clients for whom something is lacking that will come back, and waits. The first of them not for ever.
+    fn hold(&mut self, mut clients: VecDeque<UnixStream>, error: &io::Error) {
+        clients.append(&mut self.held); // whoever was tried now has been here longer
+        self.held = clients;
+        let name = self.starters.name().to_string();
+        if Instant::now() < *self.hold_until.get_or_insert_with(|| Instant::now() + HOLD) {
+            self.pause(format_args!("cannot run {name} yet: {}; trying again", reason(error)));
+        } else {
+            self.hold_until = None;
+            self.held.pop_front();
+            say(format_args!("cannot run {name}: {}; closing its client", reason(error)));
         }
     }
 

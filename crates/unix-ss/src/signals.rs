@@ -14,6 +14,7 @@ use signal_hook::{flag, low_level::pipe};
 /// As with the kernel's own pending signals, two of a kind that come before anybody looks count as one.
 pub(crate) struct Signals {
     wake: UnixStream,
+    handler_end: UnixStream,
     flags: Vec<(Signal, Arc<AtomicBool>)>,
 }
 
@@ -38,7 +39,12 @@ impl Signals {
             pipe::register(signal.as_raw(), handler_end.try_clone()?)?;
             flags.push((signal, flag));
         }
-        Ok(Signals { wake, flags })
+        Ok(Signals { wake, handler_end, flags })
+    }
+
+    /// A byte sent here makes the descriptor readable as a signal does.
+    pub(crate) fn waker(&self) -> io::Result<UnixStream> {
+        self.handler_end.try_clone()
     }
 
     /// Takes what has come in.
