@@ -5,6 +5,7 @@
 //! nothing here is kept for them.
 
 mod activate;
+mod bulk;
 mod children;
 mod clean;
 mod cli;

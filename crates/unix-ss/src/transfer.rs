@@ -1,7 +1,7 @@
 //! Both directions of a connection at once, each until its end.
 //!
-//! Not with splice(2), which holds the lock of a pipe while it waits for the other side: whoever reads our standard
-//! output, or closes our standard input, would hang in the kernel for as long as the server says nothing.
+//! By read(2) and write(2), which wait by themselves: the fewest calls for small messages. Where much comes through a
+//! pipe, without copying: see [`crate::bulk`].
 
 use std::fs::File;
 use std::net::Shutdown;
@@ -11,9 +11,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::stdio;
 
+use crate::bulk::{is_much, splice_while_much};
 use crate::exit;
 use crate::message::{reason, say};
 
@@ -39,14 +41,20 @@ pub(crate) fn run(stream: &UnixStream, path: &Path) -> u8 {
 
 fn send(stream: &UnixStream, failed: &AtomicBool) {
     let mut buffer = vec![0; BUFFER];
+    let mut by_splice = is_pipe(stdio::stdin());
     loop {
         match read(stdio::stdin(), &mut buffer) {
             Ok(0) => break,
-            // The server has hung up; what it said before that is the receiver's.
-            Ok(length) => match write_all(stream, &buffer[..length]) {
-                Ok(()) => {}
-                Err(_) => break,
-            },
+            Ok(length) => {
+                if write_all(stream, &buffer[..length]).is_err() {
+                    break; // the server has hung up; what it said before that is the receiver's
+                }
+                if by_splice && is_much(length) {
+                    // The socket is nobody's but ours. Whatever fails here fails again, and is told, in the copying.
+                    by_splice =
+                        stream.set_nonblocking(true).is_ok() && splice_while_much(stdio::stdin(), stream).is_ok();
+                }
+            }
             Err(errno) => {
                 failed.store(true, Ordering::SeqCst);
                 say(format_args!("cannot read standard input: {}", reason(&errno.into())));
@@ -59,6 +67,7 @@ fn send(stream: &UnixStream, failed: &AtomicBool) {
 
 fn receive(stream: &UnixStream, path: &Path) -> u8 {
     let mut buffer = vec![0; BUFFER];
+    let mut by_splice = is_pipe(stdio::stdout());
     let mut answered = false;
     loop {
         match read(stream, &mut buffer) {
@@ -72,6 +81,14 @@ fn receive(stream: &UnixStream, path: &Path) -> u8 {
                     Err(errno) => {
                         say(format_args!("cannot write standard output: {}", reason(&errno.into())));
                         return exit::FAILED;
+                    }
+                }
+                if by_splice && is_much(length) {
+                    match splice_while_much(stream, stdio::stdout()) {
+                        Ok(()) => {}
+                        Err(Errno::PIPE) => return exit::DONE,
+                        Err(Errno::CONNRESET) => break,
+                        Err(_) => by_splice = false, // it comes again, and is told, in the copying
                     }
                 }
             }
@@ -99,6 +116,10 @@ fn close_stdout() {
     }
 }
 
+fn is_pipe(fd: impl AsFd) -> bool {
+    fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+}
+
 fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match rustix::io::read(&fd, &mut *buffer) {
@@ -123,7 +144,7 @@ fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
 
 /// Standard input and output may be non-blocking: that is a property of the open file, which others share, so it is
 /// theirs to set.
-fn wait(fd: &impl AsFd, events: PollFlags) -> Result<(), Errno> {
+pub(crate) fn wait(fd: &impl AsFd, events: PollFlags) -> Result<(), Errno> {
     match poll(&mut [PollFd::new(fd, events)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno),

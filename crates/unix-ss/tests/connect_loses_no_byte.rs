@@ -42,6 +42,85 @@ fn a_hundred_megabytes_come_back_byte_for_byte() {
     assert!(std::fs::read(place.path("out2")).expect("a file") == sent);
 }
 
+/// In bounded time, or the test fails: the kernel lets nobody else end who hangs on a pipe's lock.
+fn soon<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(act()));
+    result.recv_timeout(common::BOUND).unwrap_or_else(|_| panic!("hangs: {what}"))
+}
+
+#[test]
+fn whoever_reads_us_does_not_hang_while_the_server_is_silent() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a listener");
+    let mut command = unix_ss(&["connect", &place.name("s")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = Running::of(command);
+    let (mut server, _) = listener.accept().expect("a client");
+    let mut output = client.child.stdout.take().expect("a pipe");
+    let burst = noise(1 << 20);
+    let expected = burst.clone();
+    let sender = std::thread::spawn(move || server.write_all(&burst).map(|()| server));
+    let length = expected.len();
+    let (output, heard) = soon("reading what came", move || {
+        let mut heard = vec![0; length];
+        output.read_exact(&mut heard).map(|()| (output, heard))
+    })
+    .expect("all of it");
+    assert!(heard == expected);
+    let server = sender.join().expect("no panic").expect("sent");
+    // It has moved everything by splice, and waits for more.
+    let tasks = format!("/proc/{}/task", client.child.id());
+    eventually("all its threads sleep", || threads(&tasks).iter().all(|state| *state == 'S'));
+    let read = soon("reading standard output", move || {
+        rustix::io::ioctl_fionbio(&output, true).expect("a flag");
+        rustix::io::read(&output, &mut [0; 1])
+    });
+    assert_eq!(read, Err(rustix::io::Errno::AGAIN));
+    drop(server);
+    assert_eq!(client.wait(), 0);
+}
+
+#[test]
+fn whoever_writes_to_us_does_not_hang_while_the_server_does_not_read() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a listener");
+    let mut command = unix_ss(&["connect", &place.name("s")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut client = Running::of(command);
+    let (mut server, _) = listener.accept().expect("a client");
+    let input = client.child.stdin.take().expect("a pipe");
+    rustix::io::ioctl_fionbio(&input, true).expect("a flag");
+    let sent = noise(8 << 20);
+    let bytes = sent.clone();
+    let tasks = format!("/proc/{}/task", client.child.id());
+    let (input, accepted) = soon("writing to standard input", move || {
+        let mut accepted = 0;
+        // Until more than the pipe and a first read have gone, and then until it is full and all threads sleep.
+        while rustix::io::write(&input, &bytes[accepted..]).map(|written| accepted += written).is_ok()
+            || accepted < 160 * 1024
+            || threads(&tasks).iter().any(|state| *state != 'S')
+        {}
+        (input, accepted)
+    });
+    assert!(accepted < sent.len());
+    soon("closing standard input", move || drop(input));
+    let mut heard = Vec::new();
+    server.read_to_end(&mut heard).expect("all that was sent");
+    assert!(heard == sent[..accepted]);
+    drop(server);
+    assert_eq!(client.wait(), 0);
+}
+
+/// What the kernel says of each thread: S sleeps, R runs, D waits for a lock.
+fn threads(tasks: &str) -> Vec<char> {
+    let stats = std::fs::read_dir(tasks).expect("threads").filter_map(|task| {
+        let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    });
+    stats.collect()
+}
+
 #[test]
 fn an_answer_that_comes_after_our_end_of_file_is_heard() {
     let place = Place::new();
