@@ -17,6 +17,7 @@
 
 mod c;
 mod child;
+mod command;
 mod document;
 mod harness;
 mod machine;

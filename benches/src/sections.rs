@@ -2,6 +2,7 @@
 
 mod calls;
 mod close;
+mod connect;
 mod create;
 mod found;
 mod live;
@@ -11,6 +12,8 @@ mod scale;
 mod starters;
 mod take_over;
 mod watch;
+mod serve;
+mod start;
 
 use std::path::PathBuf;
 
@@ -34,6 +37,9 @@ pub(crate) const ALL: &[(&str, Make)] = &[
     ("take_over", take_over::section),
     ("scale", scale::section),
     ("per_server", per_server::section),
+    ("serve", serve::section),
+    ("start", start::section),
+    ("connect", connect::section),
 ];
 
 /// For the command line: an id, or what the ids are.

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
@@ -24,13 +25,15 @@ use crate::program::{Accepted, Program, lacks_resources};
 pub(crate) const AHEAD: usize = 8;
 /// More threads would only wait for the processors; fewer than two, and one program that loads slowly holds up all.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
+/// How long to do without threads after a start failed for want of resources. Where the limit is one of processes,
+/// each thread takes the place of a PROG.
+const ALONE: Duration = Duration::from_secs(60);
 /// They need little: a command's environment is on the heap.
 const STACK: usize = 128 * 1024;
 
 /// Starts PROG for each client it is given.
 pub(crate) struct Starters {
     shared: Arc<Shared>,
-    threads: usize,
     most_threads: Option<usize>,
 }
 
@@ -46,8 +49,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Accepted>,
+    threads: usize,
     /// Threads without a client.
     idle: usize,
+    /// Until then there are to be no threads.
+    alone_until: Option<Instant>,
     children: Children,
     /// Those whose PROG could not be started for want of resources, in their order, and the last reason.
     lacking: VecDeque<UnixStream>,
@@ -72,7 +78,7 @@ impl Starters {
     /// `wake` is written to when a start has come to something that its child's end does not tell.
     pub(crate) fn new(program: Program, wake: UnixStream) -> Self {
         let shared = Shared { program, state: Mutex::default(), work: Condvar::new(), wake };
-        Starters { shared: Arc::new(shared), threads: 0, most_threads: None }
+        Starters { shared: Arc::new(shared), most_threads: None }
     }
 
     pub(crate) fn name(&self) -> std::path::Display<'_> {
@@ -84,21 +90,31 @@ impl Starters {
         let mut state = self.shared.lock();
         state.waiting.push_back(client);
         let busy = state.idle < state.waiting.len();
-        drop(state);
-        if busy && self.threads < *self.most_threads.get_or_insert_with(most_threads) {
-            self.add_thread();
+        let mut threads = state.threads;
+        let most = if state.is_alone() { 0 } else { *self.most_threads.get_or_insert_with(most_threads) };
+        if busy && threads < most {
+            state.threads += 1;
+            drop(state);
+            threads += self.add_thread();
+        } else {
+            drop(state);
         }
-        match self.threads {
-            // No memory, or no processes, for a thread. Then here, as long as it takes.
+        match threads {
+            // They are not wanted, or there is no memory, or no process, for any. Then here, as long as it takes.
             0 => while self.shared.start_one(self.shared.lock()) {},
             _ => self.shared.work.notify_one(),
         }
     }
 
-    fn add_thread(&mut self) {
+    /// How many have been added: one, or none.
+    fn add_thread(&self) -> usize {
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("starter".to_owned()).stack_size(STACK);
-        self.threads += usize::from(thread.spawn(move || shared.run()).is_ok());
+        let added = thread.spawn(move || shared.run()).is_ok();
+        if !added {
+            self.shared.lock().threads -= 1;
+        }
+        usize::from(added)
     }
 
     /// Are fewer than so many starts ahead? If not, the one who asks is woken once it is so.
@@ -144,6 +160,10 @@ impl State {
     fn ahead(&self) -> usize {
         self.waiting.len() + self.children.starting()
     }
+
+    fn is_alone(&self) -> bool {
+        self.alone_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 impl Shared {
@@ -157,6 +177,11 @@ impl Shared {
             let mut state = self.lock();
             state.idle += 1;
             while state.waiting.is_empty() {
+                if state.is_alone() {
+                    state.idle -= 1;
+                    state.threads -= 1;
+                    return;
+                }
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             state.idle -= 1;
@@ -193,6 +218,8 @@ impl Shared {
                     Some(client) => {
                         state.lacking.push_back(client);
                         state.why = Some(error);
+                        state.alone_until = Some(Instant::now() + ALONE);
+                        self.work.notify_all();
                     }
                     None => state.failed = true,
                 }
