@@ -9,11 +9,11 @@ mod live;
 mod peers;
 mod per_server;
 mod scale;
+mod serve;
+mod start;
 mod starters;
 mod take_over;
 mod watch;
-mod serve;
-mod start;
 
 use std::path::PathBuf;
 
