@@ -38,13 +38,18 @@ fn supervise(args: &WaitListen) -> Result<u8, u8> {
     let lock = take_lock(args, &detached)?;
     let child = start(args, &detached)?;
     let mut supervised = Supervised { group: Pid::from_child(&child), status: None, nobody_left: false };
+    let listens = supervised.follow(args, &signals).inspect_err(|_| clear_up(args))?;
     // If it took too long, `ensure` says so, and its output is not kept open. PROG may still come, and is looked after.
-    detached.tell(if supervised.follow(args, &signals)? { READY } else { LATE });
+    detached.tell(if listens { READY } else { LATE });
     drop(lock);
     supervised.wait(&signals);
-    // PROG may have left its socket there; a live one is somebody else's by now.
-    let _ = ServerSocket::builder().remove_dead(&args.path);
+    clear_up(args);
     Ok(exit::DONE)
+}
+
+/// PROG may have left its socket there, also one that nobody has seen alive. A live one is somebody else's by now.
+fn clear_up(args: &WaitListen) {
+    let _ = ServerSocket::builder().remove_dead(&args.path);
 }
 
 /// The start lock, with nobody living at the path and nothing dead in PROG's way.
