@@ -4,24 +4,8 @@
 //! cruft, and deleting it to bind again orphans whoever is alive. This crate holds `<path>.lock` while it finds out,
 //! replaces only what is proven dead, tells whether the path was taken from us later, and removes it at the end.
 //!
-//! ```no_run
-//! use std::io::Write;
-//! use unix_stream_server::{ErrorKind, ServerSocket};
-//!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let server = match ServerSocket::create("/run/user/1000/greeter") {
-//!         Err(error) if error.kind() == ErrorKind::InUse => {
-//!             println!("already running: {error}");
-//!             return Ok(());
-//!         }
-//!         server => server?,
-//!     };
-//!     for client in server.incoming() {
-//!         client?.write_all(b"hello\n")?;
-//!     }
-//!     Ok(())
-//! }
-//! ```
+//! One path, one server. Of any number that start at once one gets it, and the others are told who. A server that is killed
+//! at any point stops no later start.
 //!
 //! # Which call do I use?
 //!
@@ -50,6 +34,91 @@
 //! | have a directory for my sockets that is mine alone | [`runtime_dir()`] |
 //! | remove what dead servers left in a directory | [`CleanOptions`] |
 //!
+//! # Hazards
+//!
+//! Each with its test or its reason: [`docs::limitations`].
+//!
+//! ## Everybody must play
+//!
+//! Servers that unlink and bind without the lock can still steal a path; then [`ServerSocket::was_stolen`] says so, and
+//! nothing of theirs is deleted.
+//!
+//! ## A directory that others may write
+//!
+//! They can put files at the lock's name, which delays a start up to its timeout. Keep sockets in a directory of your own:
+//! [`runtime_dir()`].
+//!
+//! ## Forked children
+//!
+//! One that keeps the listener keeps a dead server alive in the eyes of the kernel. All descriptors here are close-on-exec.
+//!
+//! ## Network and shared file systems
+//!
+//! A live socket of another kernel refuses like a dead one, so a refusal there is an error ([`ErrorKind::CannotTell`]),
+//! not death. See [`Builder::assume_local`] and [`LockScope::Lifetime`].
+//!
+//! ## A path over 107 bytes
+//!
+//! It does not fit a socket address and is bound through its directory. Tools that list sockets then show another name, and
+//! systemd-tmpfiles cannot see that it is live.
+//!
+//! ## An overlay's layers
+//!
+//! A server bound through the merged directory refuses through the upper one. Use one view.
+//!
+//! ## Clients that say nothing
+//!
+//! Whoever asks whether a server lives does so by connecting. Expect clients that leave without a word.
+//!
+//! # What it does not do
+//!
+//! It changes no umask, working directory, signal handler or environment, starts no thread, and registers nothing at
+//! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
+//! served.
+//!
+//! # Example
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+//! use std::io::{Read, Write};
+//! use std::thread;
+//! use unix_stream_server::{ErrorKind, ServerSocket, connect};
+//!
+//! let server = ServerSocket::create(&path)?;
+//!
+//! // A second one is told, and changes nothing.
+//! let second = ServerSocket::create(&path).unwrap_err();
+//! assert_eq!(second.kind(), ErrorKind::InUse);
+//! println!("already running: {second}"); // ... in use by process 4711 (uid 1000)
+//!
+//! let client = thread::spawn({
+//!     let path = path.clone();
+//!     move || -> std::io::Result<String> {
+//!         let mut answer = String::new();
+//!         connect(path)?.read_to_string(&mut answer)?;
+//!         Ok(answer)
+//!     }
+//! });
+//! loop {
+//!     let (mut client, _) = server.accept()?;
+//!     // One that has gone already only asked whether we live, as the second server did.
+//!     if client.write_all(b"hello").is_ok() {
+//!         break;
+//!     }
+//! }
+//! assert_eq!(client.join().expect("a thread")?, "hello");
+//!
+//! // The end: the path goes, and whoever is queued is still served.
+//! for client in server.drain()? {
+//!     let _ = client?.write_all(b"hello");
+//! }
+//! assert!(!path.exists());
+//! # Ok(()) }
+//! ```
+//!
+//! More of them, each whole and run by the tests: [`docs`], and `examples/` in the repository.
+//!
 //! # Features
 //!
 //! None is on by default, and without them the crate needs rustix and libc alone.
@@ -61,26 +130,6 @@
 //! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
 //!
 //! Runtimes that take any descriptor (smol's async-io) need none.
-//!
-//! # Hazards
-//!
-//! - **Everybody must play.** Servers that unlink and bind without the lock can still steal a path; then
-//!   [`ServerSocket::was_stolen`] says so, and nothing of theirs is deleted.
-//! - **A lock in a directory that others may write** can be taken by them, which delays a start up to its timeout.
-//!   Keep sockets in a directory of your own.
-//! - **Forked children that keep the listener** keep a dead server alive in the eyes of the kernel. All descriptors
-//!   here are close-on-exec.
-//! - **Network and shared file systems**: a live socket of another kernel refuses like a dead one, so a refusal there
-//!   is an error ([`ErrorKind::CannotTell`]), not death. See [`Builder::assume_local`] and [`LockScope::Lifetime`].
-//! - **A path over 107 bytes** does not fit a socket address; it is bound through its directory, and tools that list
-//!   sockets then show another name: systemd-tmpfiles cannot see that it is live.
-//! - **An overlay's layers**: a server bound through the merged directory refuses through the upper one. Use one view.
-//!
-//! # What it does not do
-//!
-//! It changes no umask, working directory, signal handler or environment, starts no thread, and registers nothing at
-//! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
-//! served.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -100,6 +149,8 @@ mod claim;
 mod clean;
 mod connect;
 mod connect_options;
+#[cfg(any(doc, doctest))]
+pub mod docs;
 mod drain;
 mod error;
 mod heal;
