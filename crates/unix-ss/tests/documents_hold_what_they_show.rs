@@ -109,10 +109,32 @@ fn those_with_python_do_too() {
     assert!(run_all("sh needs-python3") >= 2);
 }
 
+/// A unit's first line is its name, as a comment.
+#[test]
+#[ignore = "needs systemd-analyze"]
+fn systemd_has_nothing_to_say_of_the_units() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut units = Vec::new();
+    for document in documents() {
+        for block in blocks(&fs::read_to_string(&document).expect("text")).iter().filter(|block| block.info == "ini") {
+            let name = block.text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a name");
+            // Programs that are there.
+            let text = block.text.replace("/usr/bin/greeterd", "/bin/sh").replace("/usr/bin/unix-ss", "/bin/sh");
+            units.push(dir.path().join(name));
+            fs::write(&units[units.len() - 1], text).expect("a file");
+        }
+    }
+    assert!(units.len() >= 3);
+    let mut analyze = Command::new("systemd-analyze");
+    let output = common::run(analyze.args(["verify", "--man=no"]).args(&units).stdin(Stdio::null()));
+    let said = common::text(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
+}
+
 /// A block with a fence that no test knows would be run by nobody.
 #[test]
 fn every_block_is_one_that_is_tested_or_says_why_not() {
-    // Rust by rustdoc; C by the C library's tests; `before` and unit files are shown only.
+    // Rust by rustdoc; C by the C library's tests; `before` is shown only.
     let known = ["", "standalone_crate", "rust", "rust,no_run", "rust,ignore", "c", "c before", "sh", "sh before"];
     let known = [&known[..], &["sh needs-python3", "text", "ini"]].concat();
     for document in documents() {
