@@ -52,3 +52,20 @@ fn each_test_that_a_document_names_exists() {
         assert!(count >= least, "{document} names only {count} tests");
     }
 }
+
+/// They are links; a tool that edits in place makes copies of them, which then go stale.
+#[test]
+fn what_the_chapters_show_of_the_projects_documents_is_just_that() {
+    let Some(root) = root() else { return };
+    let chapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (ours, theirs) in [
+        ("migration.md", "docs/migration.md"),
+        ("readme", "README.md"),
+        ("create.svg", "docs/diagrams/create.svg"),
+        ("drain.svg", "docs/diagrams/drain.svg"),
+        ("take-over.svg", "docs/diagrams/take-over.svg"),
+    ] {
+        let text = |path: PathBuf| fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        assert!(text(chapters.join(ours)) == text(root.join(theirs)), "docs/{ours} is not a link to {theirs}");
+    }
+}
