@@ -28,7 +28,7 @@ use crate::message::{reason, say};
 use crate::program::{must_be_there, split, stale_variables};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
-use crate::{exit, fenced, lost};
+use crate::{events, exit, fenced, log, lost};
 
 /// SD_LISTEN_FDS_START of sd_listen_fds(3).
 const LISTEN_FD: i32 = 3;
@@ -97,6 +97,7 @@ fn supervise(args: &Serve) -> Result<u8, u8> {
         }
         let child = start(args, &listener, &ownership, detached.as_ref(), run_as.as_ref())
             .map_err(|error| cannot_start(args, &error))?;
+        events::prog_started(Pid::from_child(&child));
         if ending.is_none() {
             announce(&mut ready);
         }
@@ -261,7 +262,7 @@ fn start(
     let _life = ownership.life_lock().map(inheritable).transpose()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("unix-ss").arg(ACTIVATE_EXEC).arg("--fd-name").arg(args.fd_name.as_deref().unwrap_or("unix-ss"));
-    command.stdin(OwnedFd::from(listener.try_clone()?));
+    command.args(log::options()).stdin(OwnedFd::from(listener.try_clone()?));
     // So that a terminal's ^C reaches PROG once, from us.
     command.process_group(0);
     if let Some(identity) = run_as {
@@ -329,6 +330,7 @@ impl Supervised {
                 self.tell();
             }
             if let Some(status) = self.child.try_wait()? {
+                events::prog_exited(self.child.id(), status);
                 return Ok(status);
             }
             let watching = self.path_status.is_none() && !told;
@@ -375,6 +377,7 @@ impl Supervised {
     }
 
     fn forward(&mut self, signal: Signal, demand: Option<&Demand>) {
+        events::signal(signal);
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.path_status.is_none();
         if ends {
             // PROG is to end, and drains its queue if it can. New clients, and a successor, shall find the path free.

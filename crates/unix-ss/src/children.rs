@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
 
+use crate::events;
 use crate::message::{reason, say};
 
 /// By pid, which stays theirs until they are reaped, so that no signal goes to somebody else.
@@ -41,6 +42,7 @@ impl Children {
 
     /// True if it still runs; false if it has been reaped already.
     pub(crate) fn started(&mut self, start: Start, pid: Pid) -> bool {
+        events::prog_started(pid);
         let known = self.early.iter().position(|&(early, next)| early == pid && start.0 < next);
         match known {
             Some(index) => drop(self.early.swap_remove(index)),
@@ -76,7 +78,8 @@ impl Children {
     pub(crate) fn reap(&mut self) -> bool {
         let mut any = false;
         // ECHILD, the only error, says that there are none left.
-        while let Ok(Some((pid, _))) = wait(WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            events::prog_ended(pid, status);
             any |= self.ended(pid);
         }
         any

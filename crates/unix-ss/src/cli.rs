@@ -10,7 +10,7 @@ mod status;
 mod values;
 mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub(crate) use clean::Clean;
 pub(crate) use connect::Connect;
@@ -61,8 +61,24 @@ Examples:
     max_term_width = 100
 )]
 pub(crate) struct Cli {
+    /// Tell on standard error what happens: servers, clients, PROGs, signals, waits for locks. Twice: each look at a path too
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// How errors, but for those of usage, and what --verbose tells are written on standard error
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people, which begin with "unix-ss: "
+    Text,
+    /// One JSON object a line: time, level, target, message, path, fields; keys are only ever added
+    Json,
 }
 
 // Only the command that is asked for is built: the others would take half the time of a start, and pages that stay.

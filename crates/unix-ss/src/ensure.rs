@@ -18,7 +18,7 @@ use crate::cli::{Ensure, WAIT_LISTEN};
 use crate::detached::{BUSY, LATE, READY};
 use crate::message::{reason, say};
 use crate::program::stale_variables;
-use crate::{exit, fenced};
+use crate::{exit, fenced, log};
 
 /// The first pause between two looks, doubled each time up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -155,6 +155,7 @@ fn command(args: &Ensure, left: Duration) -> Command {
         option.push(log);
         command.arg(option);
     }
+    command.args(log::options());
     // A path may begin with a hyphen as well.
     if args.path.as_os_str().as_encoded_bytes().starts_with(b"-") {
         command.arg(Path::new(".").join(&args.path));

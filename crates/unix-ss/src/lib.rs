@@ -14,11 +14,13 @@ mod demand;
 mod detached;
 mod ensure;
 mod errno;
+mod events;
 mod exit;
 mod fenced;
 mod gate;
 mod identity;
 mod leaving;
+mod log;
 mod lost;
 mod message;
 mod program;
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE));
         }
     };
+    log::start(cli.verbose, cli.log_format);
     ExitCode::from(match cli.command {
         Command::Serve(args) if args.activate => activate::run(&args),
         Command::Serve(args) => serve::run(&args),

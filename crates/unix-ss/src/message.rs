@@ -4,12 +4,17 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use crate::log;
+
 /// One line, in one write, so that the lines of several processes do not mix.
 ///
 /// Nobody is told if that fails: standard error may be closed or full, which must not end a server (`eprintln!` would
 /// panic).
 pub(crate) fn say(what: impl Display) {
     let line = what.to_string();
+    if log::is_json() {
+        return log::write_error(&line);
+    }
     let _ = io::stderr().write_all(format!("unix-ss: {}\n", one_line(&line)).as_bytes());
 }
 

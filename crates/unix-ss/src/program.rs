@@ -15,9 +15,9 @@ use rustix::process::Pid;
 use unix_stream_server::peer_credentials;
 
 use crate::cli::{RUN_AS_EXEC, Serve};
-use crate::exit;
 use crate::identity::Identity;
 use crate::message::{reason, say};
+use crate::{exit, log};
 
 /// PROG for one client each.
 pub(crate) struct Program {
@@ -66,7 +66,7 @@ impl Program {
             Some(identity) => {
                 let mut command = Command::new("/proc/self/exe");
                 command.arg0("unix-ss").arg(RUN_AS_EXEC).arg("--identity").arg(identity.to_string());
-                command.arg("--").arg(&self.program);
+                command.args(log::options()).arg("--").arg(&self.program);
                 command
             }
         };

@@ -23,7 +23,7 @@ use crate::program::{self, Accepted, Program, hung_up};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
 use crate::starters::{AHEAD, Starters};
-use crate::{exit, lost};
+use crate::{events, exit, lost};
 
 /// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -166,6 +166,7 @@ impl Serving {
 
     /// The first signal closes, the second ends the PROGs, the third kills them.
     fn end_by(&mut self, signal: Signal) {
+        events::signal(signal);
         self.signalled += 1;
         match (self.signalled, &mut self.stopping) {
             // Its clients wait until the predecessor has ended, and so do we.
@@ -290,7 +291,10 @@ impl Serving {
         }?;
         if client.is_none() {
             self.queue = match std::mem::replace(&mut self.queue, Queue::Empty(None)) {
-                Queue::Closing(drain) => Queue::Empty(Some(drain)),
+                Queue::Closing(drain) => {
+                    events::queue_served(self.starters.count());
+                    Queue::Empty(Some(drain))
+                }
                 queue => queue,
             };
         }
@@ -308,6 +312,7 @@ impl Serving {
             self.hold_until = None;
             return;
         }
+        events::client(&client);
         match Accepted::new(client) {
             Ok(accepted) => self.starters.start(accepted),
             Err((client, error)) => self.hold(VecDeque::from([client]), &error),

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{self, Place};
 use crate::protocol::{Found, Options, Protocol, glance};
 use crate::sys::linux::Linux;
-use crate::{Claim, PathState, ServerSocket};
+use crate::{Claim, PathState, ServerSocket, trace};
 
 pub(crate) const CREATE: &str = "create a server socket at";
 
@@ -242,6 +242,7 @@ impl Builder {
             Ok(short) if bytes.len() <= place::ADDRESS_MAX => {
                 let found = glance(&Linux, &short, &self.options).map_err(|state| {
                     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                    trace::judged(&shown, c"", &state);
                     Error::refused(operation, &shown, state)
                 })?;
                 Ok((Place::open(path, operation)?, found))

@@ -12,7 +12,7 @@ use rustix::net::SocketFlags;
 use crate::error::Error;
 use crate::ownership::Ownership;
 use crate::sys::linux::uninterrupted;
-use crate::{Result, Status};
+use crate::{Result, Status, trace};
 
 /// The clients whose `connect` had succeeded when the server was closed, each to be served like any other: from
 /// [`ServerSocket::drain`](crate::ServerSocket::drain).
@@ -83,6 +83,7 @@ impl Iterator for Drain {
             // What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block.
             Err(Errno::INVAL | Errno::AGAIN) => {
                 self.ended = true;
+                trace::queue_ended(&self.path);
                 None
             }
             Err(errno) => Some(Err(errno.into())),

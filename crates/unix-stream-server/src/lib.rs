@@ -128,8 +128,28 @@
 //! | `tokio1` | `into_tokio`, the module `tokio1`: server, clients and drain as futures and streams |
 //! | `axum0_8` | the module `axum0_8`: a listener for `axum::serve` that loses no client at the end |
 //! | `mio1` | `into_mio`, the module `mio1`: the server as an event source |
+//! | `tracing` | events of what it does and finds, to whoever subscribes: see below |
 //!
 //! Runtimes that take any descriptor (smol's async-io) need none.
+//!
+//! # Tracing
+//!
+//! With the feature `tracing` it tells what it does by events of the crate of that name. They make no system call of their
+//! own, but for one reading of `/proc/locks` at the beginning of a wait, if somebody listens. Each has the field `path`.
+//! Levels and targets are kept; events and fields are added.
+//!
+//! | level | target | event | further fields |
+//! |---|---|---|---|
+//! | WARN | `unix_stream_server::status` | the path was lost: once, when `status`, `was_stolen` or a `Watch` notices; cannot be told (`Watch`) | `status` |
+//! | WARN | `unix_stream_server::socket` | a server ended whose path was not its own any more, or could not be removed | `how` (close, drain, drop, unpublish), `status` or `error` |
+//! | INFO | `unix_stream_server::status` | a successor has the path of a replaceable server; the path is back (`Watch`) | `status` |
+//! | INFO | `unix_stream_server::socket` | listening; took the path over from a live server; ended; put a new socket where ours was deleted | of an end: `how`, `status` |
+//! | INFO | `unix_stream_server::socket` | removed the socket that a dead server left | `name` |
+//! | INFO | `unix_stream_server::lock` | waiting for the lock | `lock`, `held_by`, `pid` where the kernel tells |
+//! | INFO | `unix_stream_server::lock` | got the lock, or did not get it, after a wait | `waited_us` (microseconds), `error` |
+//! | INFO | `unix_stream_server::lock` | took over the lock that a dead holder left | `lock` |
+//! | DEBUG | `unix_stream_server::verdict` | looked at what stands there | `name`, `state` (as [`PathState`] is displayed) |
+//! | DEBUG | `unix_stream_server::socket` | handed out the last client of the queue of a drain | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -171,6 +191,7 @@ mod start;
 mod start_lock;
 mod state;
 mod sys;
+mod trace;
 mod until_replaced;
 mod watch;
 

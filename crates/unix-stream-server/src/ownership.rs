@@ -16,7 +16,7 @@ use crate::protocol::{Healed, Lock, Options, Protocol, Retired};
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Sys};
 use crate::watch::WATCH;
-use crate::{Drain, LockScope, Status, Watch};
+use crate::{Drain, LockScope, Status, Watch, trace};
 
 pub(crate) const CLOSE: &str = "close the server socket at";
 const SUCCEED: &str = "wait for the predecessor at";
@@ -47,19 +47,22 @@ pub struct Ownership {
     pin: Option<Arc<OwnedFd>>,
     /// The name is still ours to remove.
     armed: bool,
+    noticed: trace::Noticed,
 }
 
 impl Ownership {
     pub(crate) fn new(place: Place<OwnedFd>, mut options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
         options.lock_timeout = options.lock_timeout.max(CLOSE_TIMEOUT);
-        let place = Arc::new(place);
-        Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true }
+        let (place, noticed) = (Arc::new(place), trace::Noticed::default());
+        Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true, noticed }
     }
 
     /// Does the path, now, lead to this socket? Costs one stat.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.protocol(&self.options).status(self.id)
+        let status = self.protocol(&self.options).status(self.id);
+        self.noticed.status(&self.place.shown, status, self.options.replaceable);
+        status
     }
 
     /// True if the path no longer leads to this socket; false if it does, or if that cannot be told.
@@ -116,7 +119,9 @@ impl Ownership {
     pub fn unpublish(&mut self) -> Result<Status> {
         self.check_process()?;
         self.armed = false;
-        self.protocol(&self.options).unpublish(self.id)
+        let status = self.protocol(&self.options).unpublish(self.id);
+        trace::ended(&self.place.shown, "unpublish", status.as_ref());
+        status
     }
 
     /// Removes the path, if it still leads to this socket, and says what stood there. The listener is not touched. A
@@ -144,6 +149,7 @@ impl Ownership {
         self.armed = false;
         let listener = listener.into();
         let Retired { status, is_shut } = self.protocol(&self.options).retire(&listener, self.id);
+        trace::ended(&self.place.shown, "drain", status.as_ref());
         let listener = UnixListener::from(listener);
         if !is_shut {
             // Then nothing ends the queue, and accept() would wait for the next client for ever.
@@ -213,7 +219,9 @@ impl Ownership {
         self.check_process()?;
         self.armed = false;
         let life = self.life.take();
-        self.protocol(&self.options).close(listener, self.id, life)
+        let status = self.protocol(&self.options).close(listener, self.id, life);
+        trace::ended(&self.place.shown, "close", status.as_ref());
+        status
     }
 
     /// Pins the inode, so that the listener may leave.
@@ -259,7 +267,8 @@ impl Drop for Ownership {
         }
         self.options.lock_timeout = DROP_TIMEOUT;
         if self.armed {
-            let _ = self.protocol(&self.options).unpublish(self.id); // nobody to tell
+            let status = self.protocol(&self.options).unpublish(self.id);
+            trace::ended(&self.place.shown, "drop", status.as_ref()); // nobody else to tell
         }
         self.end_life();
     }

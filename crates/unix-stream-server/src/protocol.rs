@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::sys::{FileId, Stat, Sys};
-use crate::{FileKind, LockScope, PathState, Status};
+use crate::{FileKind, LockScope, PathState, Status, trace};
 
 pub(crate) use close::Retired;
 pub(crate) use heal::Healed;
@@ -191,6 +191,7 @@ impl<S: Sys> Protocol<'_, S> {
     fn end_of_publish(&self, lock: Lock<S::Fd>, published: Result<Publication<S::Fd>>) -> Result<Published<S::Fd>> {
         self.unlock(lock);
         let Publication { server, replaced } = published?;
+        trace::published(&self.place.shown, replaced.is_some());
         if let Some(predecessor) = replaced {
             self.knock(&predecessor);
         }
@@ -281,7 +282,11 @@ impl<S: Sys> Protocol<'_, S> {
         let dead = self.sys.stat(pin).map_err(|errno| self.failed("fstat", errno))?;
         match self.sys.stat_at(&self.place.dir, name) {
             Ok(now) if now.id == dead.id => match self.sys.unlink(&self.place.dir, name) {
-                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                Ok(()) => {
+                    trace::cleared(&self.place.shown, name);
+                    Ok(())
+                }
+                Err(Errno::NOENT) => Ok(()),
                 // A sticky directory, and the socket is another user's.
                 Err(errno @ (Errno::PERM | Errno::ACCESS)) => {
                     Err(self.naming_owner(name, self.failed("unlink the dead socket", errno)))

@@ -18,7 +18,7 @@ use crate::process::Process;
 use crate::protocol::status_of;
 use crate::sys::linux::Linux;
 use crate::sys::{FileId, Reach, Sys};
-use crate::{Status, place::Place};
+use crate::{Status, place::Place, trace};
 
 pub use path::{PathEvent, PathReport, PathWatch};
 use source::{Native, Source};
@@ -140,6 +140,7 @@ impl Watch {
             return Ok(None);
         }
         self.last = status;
+        trace::watched(&self.place.shown, status);
         Ok(Some(status))
     }
 

@@ -12,7 +12,7 @@ use super::{ATTEMPTS, Proof, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::sys::{FileId, Sys};
-use crate::{PathState, Status};
+use crate::{PathState, Status, trace};
 
 const CHURN: &str = "the name was taken, and left, by a program that ignores the lock; try again";
 
@@ -52,6 +52,7 @@ impl<S: Sys> Protocol<'_, S> {
         self.unlock(locks.lock);
         let Some(mut healed) = healed? else { return Ok(None) };
         healed.is_shut = self.shut(old);
+        trace::healed(&self.place.shown);
         Ok(Some(healed))
     }
 

@@ -11,7 +11,7 @@ use super::take_over::REPLACEABLE;
 use super::{Lock, Options, Protocol};
 use crate::error::{Error, Result};
 use crate::sys::{Reach, Sys};
-use crate::{FileKind, PathState};
+use crate::{FileKind, PathState, trace};
 
 pub(crate) enum Verdict<Fd> {
     Absent,
@@ -23,6 +23,16 @@ pub(crate) enum Verdict<Fd> {
         state: PathState,
     },
     Other(PathState),
+}
+
+impl<Fd> Verdict<Fd> {
+    fn state(&self) -> PathState {
+        match self {
+            Verdict::Absent => PathState::Absent,
+            Verdict::Dead(_) => PathState::Dead,
+            Verdict::Replaceable { state, .. } | Verdict::Other(state) => *state,
+        }
+    }
 }
 
 impl<S: Sys> Protocol<'_, S> {
@@ -66,14 +76,16 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     pub(super) fn verdict(&self, name: &CStr, proof: Proof) -> Verdict<S::Fd> {
-        match self.sys.pin(&self.place.dir, name) {
+        let verdict = match self.sys.pin(&self.place.dir, name) {
             Ok(pin) => {
                 let state = judge_pin(self.sys, &pin, proof);
                 self.verdict_of(name, pin, state)
             }
             Err(Errno::NOENT) => Verdict::Absent,
             Err(errno) => cannot_tell(errno),
-        }
+        };
+        trace::judged(&self.place.shown, name, &verdict.state());
+        verdict
     }
 
     fn verdict_of(&self, name: &CStr, pin: S::Fd, state: PathState) -> Verdict<S::Fd> {
@@ -102,6 +114,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
         let state = judge_pin(self.sys, &pin, proof);
         let _ = self.sys.chmod(&pin, stat.mode); // what it was, for a live server and for a claim that is given up
+        trace::judged(&self.place.shown, name, &state);
         self.verdict_of(name, pin, state)
     }
 

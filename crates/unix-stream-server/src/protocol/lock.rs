@@ -14,7 +14,7 @@ use super::Protocol;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::linux::MARK;
 use crate::sys::{FileId, FlockHolder, Stat, Sys};
-use crate::{FileKind, LockScope};
+use crate::{FileKind, LockScope, trace};
 
 /// How often a lock file that vanishes under our hands is tried again at once.
 const RESTARTS: usize = 8;
@@ -112,9 +112,29 @@ enum Holder {
     Contended,
 }
 
+impl Holder {
+    /// In words, and the file whose flock tells the process.
+    fn told(self) -> (&'static str, Option<FileId>) {
+        match self {
+            Holder::Flocked(file) => ("a process", Some(file)),
+            Holder::Foreign(_) => ("another program", None),
+            Holder::Linked => ("nobody, but it has a second link", None),
+            Holder::Denied(stat) => ("another user", Some(stat.id)),
+            Holder::Contended => ("one after the other", None),
+        }
+    }
+}
+
 impl<S: Sys> Protocol<'_, S> {
     /// Step 1: waits for the lock, at most as long as the caller's timeout.
     pub(super) fn lock(&self, purpose: Purpose) -> Result<Locks<S::Fd>> {
+        let mut wait = trace::Wait::default();
+        let locks = self.lock_in_time(purpose, &mut wait);
+        wait.end(&self.place.shown, locks.as_ref().err());
+        locks
+    }
+
+    fn lock_in_time(&self, purpose: Purpose, wait: &mut trace::Wait) -> Result<Locks<S::Fd>> {
         let mut patience = Patience::new(self.sys, self.options.lock_timeout);
         let mut denied = None;
         loop {
@@ -122,6 +142,8 @@ impl<S: Sys> Protocol<'_, S> {
                 Ok(locks) => return Ok(locks),
                 Err(busy) => busy,
             };
+            let (who, file) = busy.holder.told();
+            wait.begin(&self.place.shown, self.lock_name(busy.which), who, file);
             if purpose.wants_path() {
                 self.look()?;
             }
@@ -246,6 +268,7 @@ impl<S: Sys> Protocol<'_, S> {
         // hold a new file at the name.
         match self.sys.stat_at(&self.place.dir, self.lock_name(which)) {
             Ok(now) if now.id == stat.id && now.links == 1 => {
+                trace::dead_lock_taken_over(&self.place.shown, self.lock_name(which));
                 Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: true, confirmed: false })))
             }
             Ok(now) if now.id == stat.id => Ok(Some(Attempt::Busy(Holder::Linked))),
