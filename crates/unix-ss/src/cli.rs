@@ -2,6 +2,7 @@
 
 mod clean;
 mod connect;
+mod doctor;
 mod ensure;
 mod peers;
 mod race;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub(crate) use clean::Clean;
 pub(crate) use connect::Connect;
+pub(crate) use doctor::Doctor;
 pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
 pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
@@ -24,7 +26,7 @@ pub(crate) use watch::Watch;
 const EXIT_STATUSES: &str = "\
 Exit statuses:
     0  done
-    1  failed
+    1  failed; doctor: something is wrong, or risky
     2  wrong usage
     3  serve, ensure: the path is in use, or its lock was not had in time
        connect, status: nobody lives there (absent, dead, not a socket)
@@ -41,6 +43,7 @@ Examples:
   echo hello | unix-ss connect /run/me/echo             be a client
   unix-ss ensure /run/me/web -- my-server               start it, unless it lives
   unix-ss status /run/me/*                              who has which path?
+  unix-ss doctor /run/me/web                            what is wrong there, and what helps?
   unix-ss clean --dry-run /run/me                       what did the dead leave?
   unix-ss watch /run/me/web                             who comes, who goes?
   unix-ss race                                          why not just unlink and bind?
@@ -94,6 +97,9 @@ pub(crate) enum Command {
     /// Say what stands at each PATH, and who owns it
     #[command(long_about = status::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", status::EXAMPLES))]
     Status(Status),
+    /// Say what is wrong or risky about each PATH, and what helps
+    #[command(long_about = doctor::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", doctor::EXAMPLES))]
+    Doctor(Doctor),
     /// Remove dead sockets, and what killed starters left
     #[command(long_about = clean::ABOUT, after_long_help = format!("{}\n{EXIT_STATUSES}", clean::EXAMPLES))]
     Clean(Clean),

@@ -12,6 +12,7 @@ mod cli;
 mod connect;
 mod demand;
 mod detached;
+mod doctor;
 mod ensure;
 mod errno;
 mod events;
@@ -65,6 +66,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Clean(args) => clean::run(&args),
         Command::Ensure(args) => ensure::run(&args),
         Command::Watch(args) => watch::run(&args),

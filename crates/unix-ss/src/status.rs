@@ -225,7 +225,7 @@ impl fmt::Display for Lock {
 }
 
 /// A process's name, where the kernel tells it. A hint, as the pid is.
-fn program(pid: u32) -> Option<String> {
+pub(crate) fn program(pid: u32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
 }

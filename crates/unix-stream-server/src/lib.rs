@@ -29,6 +29,8 @@
 //! | be a client of just this user's server | [`ConnectOptions`] |
 //! | know who serves at a path | [`probe()`], [`inspect`] |
 //! | be told when that changes | [`PathWatch`] |
+//! | know who still serves at a path that leads elsewhere by now | [`lost_listeners`] |
+//! | know whether this kernel alone serves sockets on a file system | [`is_local`] |
 //! | know who my client is | [`peer_credentials`], [`peer_groups`], [`peer_pidfd`] |
 //! | serve only some users or groups | [`PeerRules`], [`ServerSocket::accept_from`] |
 //! | have a directory for my sockets that is mine alone | [`runtime_dir()`] |
@@ -169,6 +171,7 @@ mod claim;
 mod clean;
 mod connect;
 mod connect_options;
+mod diagnosis;
 #[cfg(any(doc, doctest))]
 pub mod docs;
 mod drain;
@@ -212,6 +215,7 @@ pub use claim::Claim;
 pub use clean::{CleanEvent, CleanOptions, Leftover, Outcome};
 pub use connect::{connect, connect_timeout};
 pub use connect_options::ConnectOptions;
+pub use diagnosis::{LostListener, is_local, lost_listeners};
 pub use drain::Drain;
 pub use error::{Error, ErrorKind, Result};
 pub use heal::OldQueue;

@@ -11,8 +11,8 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 
 use super::FileId;
 use super::diag::{
-    ANY_STATE, HEADER, NLM_F_REQUEST, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN, UNIX_DIAG_VFS, check_answer, request,
-    u16_at, u32_at,
+    ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN,
+    UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, check_answer, request, u16_at, u32_at,
 };
 
 /// What the kernel says of a listening socket.
@@ -22,6 +22,8 @@ pub(crate) struct Bound {
     file: Option<(u32, (u32, u32))>,
     /// How many clients may wait.
     pub(crate) backlog: Option<u32>,
+    /// It has been shut, and lets nobody in any more.
+    pub(crate) is_shut: bool,
 }
 
 impl Bound {
@@ -31,6 +33,14 @@ impl Bound {
         let ours = u32::try_from(file.ino).ok()?;
         Some((ino, dev) == (ours, (sysfs::major(file.dev), sysfs::minor(file.dev))))
     }
+
+    /// Is it surely bound to another file? Of a long inode number the kernel tells the lower half, and where stat(2) makes
+    /// device numbers up (`known_dev` false: btrfs, overlayfs) they do not count.
+    #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
+    pub(crate) fn is_elsewhere(&self, file: FileId, known_dev: bool) -> bool {
+        let devs = (sysfs::major(file.dev), sysfs::minor(file.dev));
+        self.file.is_some_and(|(ino, dev)| ino != file.ino as u32 || known_dev && dev != devs)
+    }
 }
 
 /// Where `socket` is bound.
@@ -39,6 +49,15 @@ pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     let number = sysfs::fstat(socket)?.st_ino as u32;
     // The number may be given twice in the life of a kernel, the cookie never is.
     let cookie = sockopt::socket_cookie(socket)?;
+    ask(number, cookie)
+}
+
+/// The same of somebody's socket, by the number that `/proc/net/unix` has for it. By now it may be another socket's.
+pub(crate) fn bound_of(number: u32) -> Result<Bound, Errno> {
+    ask(number, ANY_COOKIE)
+}
+
+fn ask(number: u32, cookie: u64) -> Result<Bound, Errno> {
     let netlink =
         net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     net::send(&netlink, &request(NLM_F_REQUEST, ANY_STATE, number, SHOW_VFS_AND_QUEUE, cookie), SendFlags::empty())?;
@@ -59,6 +78,7 @@ fn parse(message: &[u8]) -> Result<Bound, Errno> {
             // A device number in the kernel's inner form: 12 bits and 20 bits.
             UNIX_DIAG_VFS => bound.file = first.zip(second.map(|dev| (dev >> 20, dev & 0xf_ffff))),
             UNIX_DIAG_RQLEN => bound.backlog = second,
+            UNIX_DIAG_SHUTDOWN => bound.is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
             _ => {}
         }
         if length < 4 {
@@ -104,13 +124,16 @@ mod tests {
     #[test]
     fn the_answer_is_a_file_a_queue_and_a_backlog() {
         let bound = parse(&answer(5, 8 << 20 | 2, 3, 7)).expect("an answer");
-        assert_eq!(bound, Bound { file: Some((5, (8, 2))), backlog: Some(7) });
+        assert_eq!(bound, Bound { file: Some((5, (8, 2))), backlog: Some(7), is_shut: false });
         let file = |ino, major, minor| FileId { dev: sysfs::makedev(major, minor), ino };
         assert_eq!(bound.is_at(file(5, 8, 2)), Some(true));
         assert_eq!(bound.is_at(file(6, 8, 2)), Some(false));
         assert_eq!(bound.is_at(file(5, 8, 3)), Some(false));
         assert_eq!(bound.is_at(file(5 | 1 << 32, 8, 2)), None, "32 bits cannot tell");
         assert_eq!(Bound::default().is_at(file(5, 8, 2)), None, "bound to no file");
+        assert!(bound.is_elsewhere(file(6, 8, 2), true) && bound.is_elsewhere(file(5, 8, 3), true));
+        assert!(!bound.is_elsewhere(file(5, 8, 2), true) && !bound.is_elsewhere(file(5, 8, 3), false));
+        assert!(!Bound::default().is_elsewhere(file(5, 8, 2), true), "bound to no file");
     }
 
     #[test]

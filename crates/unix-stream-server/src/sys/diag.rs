@@ -31,10 +31,10 @@ pub(super) const SHOW_VFS_AND_QUEUE: u32 = SHOW_VFS | SHOW_QUEUE;
 const SHOW_UID: u32 = 0x40;
 pub(super) const UNIX_DIAG_VFS: u16 = 1;
 pub(super) const UNIX_DIAG_RQLEN: u16 = 4;
-const UNIX_DIAG_SHUTDOWN: u16 = 6;
+pub(super) const UNIX_DIAG_SHUTDOWN: u16 = 6;
 const UNIX_DIAG_UID: u16 = 7;
 /// Bits of `sk_shutdown`: no more clients.
-const RCV_SHUTDOWN: u8 = 1;
+pub(super) const RCV_SHUTDOWN: u8 = 1;
 pub(super) const HEADER: usize = 16;
 /// Whatever the socket's cookie is.
 pub(super) const ANY_COOKIE: u64 = u64::MAX;
@@ -93,19 +93,24 @@ impl BoundFiles {
 impl Listener {
     /// A process that has this socket open, among those whose descriptors we may see.
     pub(crate) fn holder(&self) -> Option<PeerCredentials> {
-        let wanted = format!("socket:[{}]", self.socket);
-        let mut pids: Vec<u32> =
-            fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-        pids.sort_unstable();
-        let pid = pids.into_iter().find(|pid| {
-            fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut fds| {
-                fds.any(|fd| fd.and_then(|fd| fs::read_link(fd.path())).is_ok_and(|link| link == Path::new(&wanted)))
-            })
-        })?;
-        // Owned by its effective user and group (proc(5)).
-        let process = fs::metadata(format!("/proc/{pid}")).ok()?;
-        Some(PeerCredentials { pid: Some(pid), uid: process.uid(), gid: process.gid() })
+        holder_of(self.socket)
     }
+}
+
+/// A process that has the socket of this number open, among those whose descriptors we may see.
+pub(crate) fn holder_of(socket: u32) -> Option<PeerCredentials> {
+    let wanted = format!("socket:[{socket}]");
+    let mut pids: Vec<u32> =
+        fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    let pid = pids.into_iter().find(|pid| {
+        fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut fds| {
+            fds.any(|fd| fd.and_then(|fd| fs::read_link(fd.path())).is_ok_and(|link| link == Path::new(&wanted)))
+        })
+    })?;
+    // Owned by its effective user and group (proc(5)).
+    let process = fs::metadata(format!("/proc/{pid}")).ok()?;
+    Some(PeerCredentials { pid: Some(pid), uid: process.uid(), gid: process.gid() })
 }
 
 /// Calls `each` with every Unix socket in one of these states and the inode and device of the file it is bound to.

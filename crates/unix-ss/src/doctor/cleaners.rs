@@ -1,0 +1,48 @@
+//! Programs that delete what is old.
+
+use std::path::{Path, PathBuf};
+
+use super::patient::Patient;
+use super::report::{Report, Severity};
+use super::tmpfiles::{Rule, rule_for};
+
+/// What fits a socket's address: by which name the kernel lists a socket, and a cleaner sees that it is live.
+const ADDRESS_MAX: usize = 107;
+
+pub(super) fn examine(patient: &Patient, report: &mut Report) {
+    // As a cleaner comes to it.
+    let real = std::fs::canonicalize(patient.parent()).ok();
+    let real = real.and_then(|parent| patient.path.file_name().map(|name| parent.join(name)));
+    let path = real.unwrap_or_else(|| patient.path.clone());
+    if let Some(Rule { file, path: directory, age }) = rule_for(&path) {
+        let seen = path.as_os_str().len() <= ADDRESS_MAX && path == patient.path;
+        let (severity, spares) = if seen {
+            (Severity::Note, "it spares a socket whose server it sees in its own network namespace, and our locks")
+        } else {
+            (Severity::Warning, "and it would not see that a server lives there, which is bound by another name")
+        };
+        let why =
+            format!("systemd-tmpfiles deletes what is older than {age} in {directory} ({}); {spares}", file.display());
+        let remedy = format!(
+            "exclude it by a file in /etc/tmpfiles.d that reads `x {}`, or use another directory",
+            path.display()
+        );
+        report.add(severity, "tmp-cleaner", &patient.path, why, remedy);
+    }
+    if let Some(temporary) = temporary_directory(&path) {
+        let why = format!(
+            "{} is for temporary files: they may go at the next boot, or by a cleaner (systemd-tmpfiles, tmpreaper, cron) \
+             that knows no sockets",
+            temporary.display()
+        );
+        let remedy = "use /run/NAME for daemons or $XDG_RUNTIME_DIR for users; or watch the path and heal it";
+        report.note("temporary-directory", &patient.path, why, remedy);
+    }
+}
+
+fn temporary_directory(path: &Path) -> Option<PathBuf> {
+    let chosen = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let chosen = chosen.and_then(|dir| std::fs::canonicalize(dir).ok());
+    let known = ["/tmp", "/var/tmp"].map(PathBuf::from);
+    known.into_iter().chain(chosen).find(|dir| path.starts_with(dir))
+}

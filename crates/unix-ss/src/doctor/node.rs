@@ -1,0 +1,120 @@
+//! What stands at the path, and who gets in.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use unix_stream_server::PathState;
+
+use super::patient::Patient;
+use super::report::Report;
+use crate::message::reason;
+
+pub(super) fn examine(patient: &Patient, report: &mut Report) {
+    judge_link(patient, report);
+    judge_state(patient, report);
+    judge_rights(patient, report);
+}
+
+fn judge_link(patient: &Patient, report: &mut Report) {
+    let Some(target) = &patient.inspection.target else { return };
+    if patient.inspection.state == PathState::Absent {
+        let why = format!("it is a symbolic link to {}, which is not there", target.display());
+        report.error("symlink-dangling", &patient.path, why, "remove the link; no server of this kind is put at one");
+        return;
+    }
+    let why = format!(
+        "it is a symbolic link to {}: clients follow it, and no server of this kind is put at it",
+        target.display()
+    );
+    report.warning(
+        "path-is-symlink",
+        &patient.path,
+        why,
+        "give the server, and this command, the path that it leads to",
+    );
+}
+
+fn judge_state(patient: &Patient, report: &mut Report) {
+    let path = &patient.path;
+    match patient.inspection.state {
+        PathState::Absent if patient.inspection.target.is_none() => {
+            report.note("absent", path, "nothing is there", "start the server, if there is to be one");
+        }
+        PathState::Dead => {
+            let why = "nobody listens on the socket: its server was killed, or ended without removing it";
+            let remedy = format!("start the server again, which replaces it, or: unix-ss clean {}", path.display());
+            report.warning("socket-dead", path, why, remedy);
+        }
+        PathState::Busy => {
+            let why = "a server lives there, and its backlog is full: whoever connects waits, or is turned away";
+            report.warning("server-busy", path, why, "see why it does not accept, and give it a larger backlog");
+        }
+        PathState::OtherType => {
+            let why = "a live datagram or seqpacket socket is there: no client of a stream server gets in";
+            report.error("socket-of-another-type", path, why, "choose another path, or end its program");
+        }
+        PathState::NotASocket { kind } => {
+            let why = format!("a {kind} is there, which no server of this kind replaces");
+            report.error("not-a-socket", path, why, "choose another path, or move it away if nobody needs it");
+        }
+        // Nothing can be there, and the way has told why.
+        PathState::CannotTell { errno } if errno == Errno::NOTDIR.raw_os_error() => {}
+        PathState::CannotTell { errno } => cannot_tell(patient, errno, report),
+        _ => {}
+    }
+    let euid = geteuid().as_raw();
+    if patient.inspection.state == PathState::Dead && euid != 0 && patient.server != euid {
+        let why = format!("the dead socket is of uid {}, and you may not be able to remove it", patient.server);
+        report.warning(
+            "socket-of-another-user",
+            path,
+            why,
+            "let that user, or root, start the server or clean the path",
+        );
+    }
+}
+
+fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {
+    report.cannot_tell();
+    let error = reason(&io::Error::from_raw_os_error(errno));
+    let (why, remedy) = match Errno::from_raw_os_error(errno) {
+        Errno::ACCESS => (
+            format!("you may not ask it: {error}"),
+            "ask as the server's user, or as root; a mode without w keeps you out",
+        ),
+        Errno::CONNREFUSED => (
+            "it refuses connections, but its server may live on another host or in another kernel".to_owned(),
+            "see `file-system-not-local`; if nobody else serves there, remove it",
+        ),
+        _ => (format!("what is there cannot be looked at: {error}"), "see to that, and ask again"),
+    };
+    report.error("cannot-tell", &patient.path, why, remedy);
+}
+
+fn judge_rights(patient: &Patient, report: &mut Report) {
+    let Some(socket) = &patient.socket else { return };
+    let (path, mode, owner, group) = (&patient.path, socket.mode() & 0o7777, socket.uid(), socket.gid());
+    let who = match mode {
+        mode if mode & 0o222 == 0 => {
+            let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
+            report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", path.display()));
+            return;
+        }
+        mode if mode & 0o002 != 0 => "every user who gets to it".to_owned(),
+        mode if mode & 0o020 != 0 => format!("uid {owner}, whoever is in group {group}, and root"),
+        _ => format!("uid {owner} and root"),
+    };
+    let why = format!("mode {mode:04o}: {who} may connect");
+    report.note("who-connects", path, why, "--mode, --group and --allow-uid of `unix-ss serve` say who is let in");
+    if let Some(listener) = patient.inspection.listener_uid.filter(|&uid| uid != owner && uid != 0) {
+        let why = format!("the socket's file is of uid {owner}, and uid {listener} listens on it");
+        report.warning(
+            "listener-of-another-user",
+            path,
+            why,
+            "see who that is: `unix-ss status`; clients, --expect-uid",
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! What is around the path: the file system, the session, the container.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, major, minor, statvfs};
+use rustix::io::Errno;
+use unix_stream_server::{PathState, is_local};
+
+use super::patient::Patient;
+use super::report::Report;
+
+pub(super) fn examine(patient: &Patient, report: &mut Report) {
+    judge_file_system(patient, report);
+    judge_session(patient, report);
+    judge_namespaces(patient, report);
+}
+
+fn judge_file_system(patient: &Patient, report: &mut Report) {
+    let parent = patient.parent();
+    if statvfs(parent).is_ok_and(|data| data.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+        let why = "the file system is mounted read-only: neither a socket nor its lock can be made there";
+        report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
+    }
+    let kind = file_system(parent).unwrap_or_else(|| "unknown".to_owned());
+    if is_local(parent).is_ok_and(|local| !local) {
+        let why = format!(
+            "it is on a file system (type {kind}) that other kernels may serve sockets on: a live server of theirs refuses \
+             like a dead one, so a dead socket is an error there, and not replaced"
+        );
+        report.warning(
+            "file-system-not-local",
+            parent,
+            why,
+            "use a local directory, as /run, or --lock-scope lifetime",
+        );
+        // On a local one it works; and nobody's lock there is to be disturbed.
+        if has_no_flock(parent) {
+            let why = format!("the file system (type {kind}) knows no flock: the lock of a killed starter stays");
+            report.error("file-system-without-flock", parent, why, "use another directory, as /run");
+        }
+    }
+    if kind == "overlay" {
+        let why = "it is on an overlay: a server bound through another layer, or another overlay of it, refuses";
+        report.note("file-system-overlay", parent, why, "server and clients use one view, best a tmpfs or a volume");
+    }
+}
+
+fn has_no_flock(dir: &Path) -> bool {
+    let Ok(dir) = File::open(dir) else { return false };
+    // Shared, and given back at the end of this function.
+    let tried = flock(&dir, FlockOperation::NonBlockingLockShared);
+    matches!(tried, Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL))
+}
+
+/// The type of the file system, as mount(8) says it. A line reads `36 35 98:0 /mnt1 /mnt2 rw - ext4 /dev/sda rw`.
+fn file_system(dir: &Path) -> Option<String> {
+    let dev = fs::metadata(dir).ok()?.dev();
+    let number = format!("{}:{}", major(dev), minor(dev));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
+    Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+}
+
+fn judge_session(patient: &Patient, report: &mut Report) {
+    let set = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    if let Some(dir) = set.as_ref().filter(|dir| patient.path.starts_with(dir) || patient.given.starts_with(dir)) {
+        let unfit = match fs::metadata(dir) {
+            _ if !dir.is_absolute() => Some("is no absolute path".to_owned()),
+            Err(error) => Some(format!("cannot be looked at: {}", crate::message::reason(&error))),
+            Ok(data) if !data.is_dir() => Some("is no directory".to_owned()),
+            Ok(data) if data.uid() != patient.server => {
+                Some(format!("is of uid {}, and the server of uid {}", data.uid(), patient.server))
+            }
+            Ok(data) if data.mode() & 0o077 != 0 => {
+                Some(format!("has mode {:04o}, and not 0700", data.mode() & 0o7777))
+            }
+            Ok(_) => None,
+        };
+        if let Some(unfit) = unfit {
+            let why =
+                format!("XDG_RUNTIME_DIR leads here, but it {unfit}: programs that look at the rules pass it over");
+            report.warning(
+                "xdg-runtime-dir-unfit",
+                dir,
+                why,
+                "log in anew (not by su or sudo), or set it to a directory of mode 0700",
+            );
+        }
+    }
+    let Some(user) = session_of(&patient.path) else { return };
+    let dir = PathBuf::from(format!("/run/user/{user}"));
+    let why = format!("{} goes, with all that is in it, when the last session of uid {user} ends", dir.display());
+    report.note("session-directory", &dir, why, "for a daemon use /run/NAME; or: loginctl enable-linger");
+    if set.is_none() {
+        let why = "XDG_RUNTIME_DIR is not set, as under su, sudo and cron: clients that go by it do not come here";
+        report.warning("xdg-runtime-dir-unset", &dir, why, format!("export XDG_RUNTIME_DIR={}", dir.display()));
+    }
+}
+
+/// The user in `/run/user/UID/...`.
+fn session_of(path: &Path) -> Option<u32> {
+    path.strip_prefix("/run/user").ok()?.components().next()?.as_os_str().to_str()?.parse().ok()
+}
+
+fn judge_namespaces(patient: &Patient, report: &mut Report) {
+    /// That of the initial pid namespace (linux/proc_ns.h).
+    const INITIAL: &str = "pid:[4026531836]";
+    let namespace = |process: &str, kind: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+    match namespace("self", "pid") {
+        None => {
+            let why = "there is no /proc: who holds a lock, who listens and who has lost the path cannot be told";
+            report.warning("no-proc", Path::new("/proc"), why, "mount -t proc proc /proc");
+        }
+        Some(pids) if pids.as_os_str() != INITIAL => {
+            let why = "this is a pid namespace (a container): of processes outside, neither locks nor servers can be seen, so \
+                that theirs may be told as left or dead";
+            report.note("pid-namespace", patient.parent(), why, "ask outside as well, if the directory is shared");
+        }
+        Some(_) => {}
+    }
+    let PathState::Live { peer: Some(peer) } = patient.inspection.state else { return };
+    let Some(pid) = peer.pid.map(|pid| pid.to_string()) else { return };
+    if let (Some(ours), Some(its)) = (namespace("self", "mnt"), namespace(&pid, "mnt")) {
+        if ours != its {
+            let why = format!(
+                "the server, process {pid}, has a mount namespace of its own: there the path may lead elsewhere"
+            );
+            report.note("other-mount-namespace", &patient.path, why, "compare: unix-ss status, in both");
+        }
+    }
+}

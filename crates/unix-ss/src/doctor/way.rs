@@ -1,0 +1,201 @@
+//! The directories and symbolic links on the way to the path: who may exchange what is there, and who gets through.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{Metadata, symlink_metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::geteuid;
+
+use super::patient::Patient;
+use super::report::{Report, Severity};
+use crate::message::reason;
+
+const STICKY: u32 = 0o1000;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+/// As many as the kernel follows (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// What was passed on the way, in its order: each directory, and what the next step took from it.
+struct Step {
+    dir: PathBuf,
+    data: Metadata,
+    entry: PathBuf,
+}
+
+pub(super) fn examine(patient: &Patient, report: &mut Report) {
+    let Some(steps) = walk(patient, report) else { return };
+    for step in &steps {
+        judge_directory(patient, step, report);
+        judge_entry(patient, step, report);
+    }
+    if let Some(parent) = steps.last() {
+        judge_parent(patient, parent, report);
+    }
+    judge_passage(patient, &steps, report);
+}
+
+/// From the root to the parent; `None` if there is no way, which is reported.
+fn walk(patient: &Patient, report: &mut Report) -> Option<Vec<Step>> {
+    let mut ahead = components(patient.parent());
+    let (mut at, mut steps, mut links) = (PathBuf::from("/"), Vec::new(), 0);
+    while let Some(name) = ahead.pop_front() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        let entry = at.join(&name);
+        let data = match symlink_metadata(&entry) {
+            Ok(data) => data,
+            Err(error) => {
+                no_way(&entry, &error, report);
+                return None;
+            }
+        };
+        steps.extend(symlink_metadata(&at).ok().map(|data| Step { dir: at.clone(), data, entry: entry.clone() }));
+        if data.is_symlink() {
+            links += 1;
+            let target = std::fs::read_link(&entry).unwrap_or_default();
+            if links > LINKS {
+                report.error("symlink-loop", &entry, "symbolic links lead round in circles", "remove one of them");
+                return None;
+            }
+            let why =
+                format!("it is a symbolic link to {}: whoever changes it leads clients elsewhere", target.display());
+            report.note("symlink-on-the-way", &entry, why, "give the server and its clients the path behind it");
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            components(&target).into_iter().rev().for_each(|name| ahead.push_front(name));
+        } else if data.is_dir() {
+            at = entry;
+        } else {
+            let why = "it is on the way to the path, and no directory";
+            report.error("parent-not-directory", &entry, why, "choose another path, or move the file away");
+            return None;
+        }
+    }
+    let entry = patient.path.file_name().map_or_else(|| at.clone(), |name| at.join(name));
+    steps.extend(symlink_metadata(&at).ok().map(|data| Step { dir: at, data, entry }));
+    Some(steps)
+}
+
+fn components(path: &Path) -> VecDeque<OsString> {
+    let is_step = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(is_step).map(|part| part.as_os_str().to_owned()).collect()
+}
+
+fn no_way(entry: &Path, error: &std::io::Error, report: &mut Report) {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let remedy = format!("make it: mkdir -m 700 {}, as the server's user", entry.display());
+            report.error("parent-missing", entry, "the directory is not there, so no socket can be", remedy);
+        }
+        ErrorKind::PermissionDenied => {
+            let dir = entry.parent().unwrap_or(entry);
+            let why = "you may not pass it (no x), so that what is behind it cannot be told";
+            report.error("directory-closed-to-you", dir, why, "ask as the server's user, or as root");
+        }
+        _ => report.error("parent-unreadable", entry, reason(error), "see to the file system, and ask again"),
+    }
+}
+
+/// Who may take an entry away and put another in its place?
+fn judge_directory(patient: &Patient, Step { dir, data, .. }: &Step, report: &mut Report) {
+    let (mode, owner, group) = (data.mode(), data.uid(), data.gid());
+    let chmod = |bits: &str| format!("chmod {bits} {}", dir.display());
+    if ![0, patient.server].contains(&owner) {
+        let why = format!(
+            "it is of uid {owner}, who can put another socket in the place of the one of uid {}",
+            patient.server
+        );
+        report.warning("directory-of-another-user", dir, why, "use a directory of the server's user, or of root");
+    }
+    if mode & STICKY != 0 {
+        return;
+    }
+    if mode & OTHERS_WRITE != 0 {
+        let why = "every user may write to it, and it is not sticky: each of them can delete what is there, or replace it by \
+            a server of his own";
+        report.error("directory-open-to-all", dir, why, format!("{}, or {}", chmod("o-w"), chmod("+t")));
+    }
+    if mode & GROUP_WRITES != 0 {
+        // A group that has the number of its user is that user's alone, by custom.
+        let private = group == owner && [0, patient.server].contains(&owner);
+        let severity = if private { Severity::Note } else { Severity::Warning };
+        let why = format!("whoever is in group {group} can delete what is there, or replace it by a server of his own");
+        report.add(
+            severity,
+            "directory-open-to-group",
+            dir,
+            why,
+            format!("{}, unless you trust the group", chmod("g-w")),
+        );
+    }
+}
+
+/// In a sticky directory an entry is its owner's to move, beside the directory's owner and root.
+fn judge_entry(patient: &Patient, Step { data, entry, .. }: &Step, report: &mut Report) {
+    let is_shared = data.mode() & STICKY != 0 && data.mode() & (GROUP_WRITES | OTHERS_WRITE) != 0;
+    let Ok(entry_data) = symlink_metadata(entry) else { return };
+    let owner = entry_data.uid();
+    if is_shared && ![0, patient.server].contains(&owner) {
+        let why = format!("it is of uid {owner}, who can exchange it, in a directory that many may write to");
+        report.warning("entry-of-another-user", entry, why, "use a directory that root or the server's user made");
+    }
+}
+
+fn judge_parent(patient: &Patient, Step { dir, data, .. }: &Step, report: &mut Report) {
+    let mode = data.mode();
+    if mode & STICKY != 0 && mode & (GROUP_WRITES | OTHERS_WRITE) != 0 {
+        let why = "others may make files in it: a socket of their own while no server is there, which clients would talk \
+            to, or a lock file, which delays each start to its timeout";
+        let remedy = "use a directory that only the server's user may write to; until then, clients do well to say \
+            --expect-uid";
+        report.warning("directory-shared", dir, why, remedy);
+    }
+    if !may_write(patient.server, dir, data) {
+        let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
+        let why = format!(
+            "uid {} may not make or remove names in it, and so neither the socket nor its lock",
+            patient.server
+        );
+        let remedy = format!("start the server as root or as uid {}, or let it have the directory", data.uid());
+        report.add(severity, "parent-not-writable", dir, why, remedy);
+    }
+}
+
+/// Also true where only a look into the list of groups could tell.
+fn may_write(user: u32, dir: &Path, data: &Metadata) -> bool {
+    let (mode, wanted) = (data.mode(), |shift: u32| 0o3 << shift);
+    let has = |bits: u32| mode & bits == bits;
+    if user == geteuid().as_raw() {
+        let asked = accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        return asked != Err(rustix::io::Errno::ACCESS);
+    }
+    user == 0 || (data.uid() == user && has(wanted(6))) || (data.uid() != user && (has(wanted(0)) || has(wanted(3))))
+}
+
+/// Do those who may write to the socket get to it?
+fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
+    let Some(socket) = &patient.socket else { return };
+    let (mode, group) = (socket.permissions().mode(), socket.gid());
+    for Step { dir, data, .. } in steps {
+        let (all, of_group) = (data.mode() & 0o001 != 0, data.mode() & 0o010 != 0 && data.gid() == group);
+        let kept_out = match mode {
+            mode if mode & OTHERS_WRITE != 0 && !all => "every user may connect to the socket, and not all".to_owned(),
+            mode if mode & GROUP_WRITES != 0 && !all && !of_group => {
+                format!("group {group} may connect to the socket, and not all of the group")
+            }
+            _ => continue,
+        };
+        // Of the owner's own group, a mode of 660 may be no more than a habit.
+        let why = format!("{kept_out} can pass this directory (mode {:04o})", data.mode() & 0o7777);
+        let remedy = format!("chmod +x {}, or give the socket the mode that is meant", dir.display());
+        report.warning("directory-closed-to-clients", dir, why, remedy);
+    }
+}

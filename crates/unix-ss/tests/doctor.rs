@@ -1,0 +1,538 @@
+//! `doctor`: each thing that is wrong or risky is found, with its remedy, and nothing is changed.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Place, Running, eventually, run, status_of, text, unix_ss};
+use rustix::process::{Signal, geteuid};
+use serde_json::Value;
+
+const NOBODY: u32 = 65534;
+
+/// What was found: the exit status, and an object for each finding.
+#[derive(Debug)]
+struct Findings {
+    status: i32,
+    all: Vec<Value>,
+}
+
+impl Findings {
+    fn ids(&self) -> Vec<&str> {
+        self.all.iter().map(|finding| finding["finding"].as_str().expect("a name")).collect()
+    }
+
+    /// Of this severity, about this file, and with all that belongs to it.
+    #[track_caller]
+    fn has(&self, severity: &str, id: &str, about: &Path) -> &Value {
+        let about = about.to_str().expect("UTF-8");
+        let is_it = |finding: &&Value| finding["finding"] == id && finding["about"] == about;
+        let found = self.all.iter().find(is_it).unwrap_or_else(|| panic!("no {id} about {about}: {self:#?}"));
+        assert_eq!(found["severity"], severity, "{found}");
+        found
+    }
+
+    #[track_caller]
+    fn has_not(&self, id: &str) {
+        assert!(!self.ids().contains(&id), "{self:#?}");
+    }
+
+    /// None but notes.
+    #[track_caller]
+    fn is_well(&self) {
+        assert!(self.status == 0 && self.all.iter().all(|finding| finding["severity"] == "note"), "{self:#?}");
+    }
+}
+
+/// By a command that is `doctor --json PATH`, as whoever runs it.
+#[track_caller]
+fn found(command: &mut Command) -> Findings {
+    let output = run(command);
+    let said = text(&output.stdout);
+    let all: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for finding in &all {
+        let mut keys: Vec<_> = finding.as_object().expect("an object").keys().map(String::as_str).collect();
+        keys.retain(|&key| key != "path_hex");
+        assert_eq!(keys, ["about", "finding", "path", "remedy", "severity", "why"], "{finding}");
+        assert!(keys.iter().all(|&key| finding[key].as_str().is_some_and(|text| !text.is_empty())), "{finding}");
+    }
+    let findings = Findings { status: status_of(&output), all };
+    assert_eq!(text(&output.stderr), "", "{findings:?}");
+    let is_bad = findings.all.iter().any(|finding| finding["severity"] != "note");
+    assert!(findings.status == 4 || findings.status == i32::from(is_bad), "{findings:?}");
+    findings
+}
+
+/// Of a path, with the directory of the test as it was.
+#[track_caller]
+fn examined(place: &Place, path: &Path) -> Findings {
+    let before = files(&place.path(""));
+    let findings = found(unix_ss(&["doctor", "--json"]).arg(path));
+    assert_eq!(files(&place.path("")), before, "it has changed something");
+    findings
+}
+
+/// All that is there: inode, mode, owner, links, size and time of the last change.
+fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path()) {
+        let data = fs::symlink_metadata(&entry).expect("a file");
+        let what = (data.ino(), data.mode(), data.uid(), data.nlink(), data.len(), data.ctime(), data.ctime_nsec());
+        all.insert(entry.clone(), format!("{what:?}"));
+        if data.is_dir() {
+            all.extend(files(&entry));
+        }
+    }
+    all
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
+}
+
+fn mark(path: &Path) {
+    fs::write(path, "").expect("a file");
+    chmod(path, 0o1400);
+}
+
+fn dead(path: &Path) {
+    drop(UnixListener::bind(path).expect("a socket"));
+}
+
+fn is_root(what: &str) -> bool {
+    if !geteuid().is_root() {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: {what}: needs root");
+    }
+    geteuid().is_root()
+}
+
+/// The command where every user gets to its file.
+fn copy(place: &Place) -> PathBuf {
+    let copy = place.path("unix-ss");
+    if !copy.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_unix-ss"), &copy).expect("a copy");
+        chmod(&copy, 0o755);
+        // A child of another test that is about to exec may still have it open for writing (ETXTBSY).
+        eventually("the copy can be run", || Command::new(&copy).arg("--version").output().is_ok());
+    }
+    copy
+}
+
+/// `doctor --json` as an ordinary user.
+fn as_nobody(place: &Place) -> Command {
+    let mut command = Command::new(copy(place));
+    if geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    }
+    command.args(["doctor", "--json"]);
+    command
+}
+
+#[test]
+fn a_healthy_server_has_nothing_but_notes() {
+    let place = Place::new();
+    let _server = place.serve(&[], "s", &["cat"]);
+    let findings = examined(&place, &place.path("s"));
+    findings.is_well();
+    let access = findings.has("note", "who-connects", &place.path("s"));
+    assert!(access["why"].as_str().is_some_and(|why| why.contains("0600")), "{access}");
+    let absent = examined(&place, &place.path("absent"));
+    absent.is_well();
+    absent.has("note", "absent", &place.path("absent"));
+}
+
+#[test]
+fn a_healthy_server_gets_no_connection() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    listener.set_nonblocking(true).expect("fcntl");
+    let listed = unix_stream_server::lost_listeners(place.path("s")).is_ok();
+    examined(&place, &place.path("s"));
+    if listed {
+        assert!(listener.accept().is_err(), "it connected");
+    } else {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+    }
+}
+
+#[test]
+fn each_thing_that_stands_there_has_its_finding() {
+    let place = Place::new();
+    dead(&place.path("dead"));
+    let _other = UnixDatagram::bind(place.path("other")).expect("a socket");
+    fs::write(place.path("file"), "").expect("a file");
+    fs::create_dir(place.path("dir")).expect("a directory");
+    for (name, severity, id) in [
+        ("dead", "warning", "socket-dead"),
+        ("other", "error", "socket-of-another-type"),
+        ("file", "error", "not-a-socket"),
+        ("dir", "error", "not-a-socket"),
+    ] {
+        let findings = examined(&place, &place.path(name));
+        findings.has(severity, id, &place.path(name));
+        assert_eq!(findings.status, 1, "{findings:?}");
+    }
+}
+
+#[test]
+fn a_full_backlog_is_found() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    rustix::net::listen(&listener, 0).expect("listen");
+    let _client = common::client(&place.path("s"));
+    examined(&place, &place.path("s")).has("warning", "server-busy", &place.path("s"));
+}
+
+#[test]
+fn a_path_that_can_name_no_socket_or_is_long_is_told_with_its_length() {
+    let place = Place::new();
+    let invalid = examined(&place, &place.path("sub/.."));
+    assert_eq!((invalid.status, invalid.ids()), (4, vec!["path-invalid"]));
+    let name = "x".repeat(256);
+    let too_long = examined(&place, &place.path(&name));
+    assert_eq!((too_long.status, too_long.ids()), (4, vec!["path-too-long"]));
+    let deep = place.path(&"d".repeat(110));
+    fs::create_dir(&deep).expect("a directory");
+    let findings = examined(&place, &deep.join("s"));
+    let long = findings.has("warning", "path-long", &deep.join("s"));
+    assert!(long["why"].as_str().is_some_and(|why| why.contains("107")), "{long}");
+    examined(&place, &place.path(&"n".repeat(252))).has("note", "name-long", &place.path(&"n".repeat(252)));
+}
+
+#[test]
+fn what_is_missing_or_no_directory_on_the_way_is_named() {
+    let place = Place::new();
+    let findings = examined(&place, &place.path("no/such/s"));
+    findings.has("error", "parent-missing", &place.path("no"));
+    fs::write(place.path("file"), "").expect("a file");
+    let findings = examined(&place, &place.path("file/s"));
+    findings.has("error", "parent-not-directory", &place.path("file"));
+    assert_eq!(findings.status, 1, "nothing can be there: {findings:?}");
+    symlink("loop", place.path("loop")).expect("a link");
+    assert_eq!(examined(&place, &place.path("loop")).status, 4, "what is there cannot be told");
+}
+
+#[test]
+fn directories_that_others_may_write_to_are_found_wherever_they_are() {
+    let place = Place::new();
+    for dir in ["open", "open/sub", "group", "shared"] {
+        fs::create_dir(place.path(dir)).expect("a directory");
+        chmod(&place.path(dir), 0o755);
+    }
+    examined(&place, &place.path("open/sub/s")).is_well();
+    chmod(&place.path("open"), 0o757);
+    examined(&place, &place.path("open/sub/s")).has("error", "directory-open-to-all", &place.path("open"));
+    chmod(&place.path("open"), 0o1757);
+    let sticky = examined(&place, &place.path("open/sub/s"));
+    sticky.is_well(); // what is in it is its owner's to move
+    chmod(&place.path("shared"), 0o1777);
+    examined(&place, &place.path("shared/s")).has("warning", "directory-shared", &place.path("shared"));
+    chmod(&place.path("group"), 0o775);
+    let group = examined(&place, &place.path("group/s"));
+    let data = fs::metadata(place.path("group")).expect("a directory");
+    // A group of the user's own number is his alone.
+    let severity = if data.uid() == data.gid() { "note" } else { "warning" };
+    group.has(severity, "directory-open-to-group", &place.path("group"));
+}
+
+#[test]
+fn other_users_with_a_say_on_the_way_are_found() {
+    if !is_root("directories of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    for dir in ["theirs", "shared", "shared/theirs", "group"] {
+        fs::create_dir(place.path(dir)).expect("a directory");
+    }
+    chown(place.path("theirs"), Some(NOBODY), None).expect("chown");
+    examined(&place, &place.path("theirs/s")).has("warning", "directory-of-another-user", &place.path("theirs"));
+    chmod(&place.path("shared"), 0o1777);
+    chown(place.path("shared/theirs"), Some(NOBODY), None).expect("chown");
+    let findings = examined(&place, &place.path("shared/theirs/s"));
+    findings.has("warning", "entry-of-another-user", &place.path("shared/theirs"));
+    chmod(&place.path("group"), 0o775);
+    chown(place.path("group"), None, Some(NOBODY)).expect("chown");
+    examined(&place, &place.path("group/s")).has("warning", "directory-open-to-group", &place.path("group"));
+}
+
+#[test]
+fn an_ordinary_user_hears_where_he_may_not_go_or_write() {
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("closed")).expect("a directory");
+    fs::create_dir(place.path("unwritable")).expect("a directory");
+    chmod(&place.path("unwritable"), 0o555);
+    chmod(&place.path("closed"), 0o000);
+    let findings = found(as_nobody(&place).arg(place.path("closed/sub/s")));
+    findings.has("error", "directory-closed-to-you", &place.path("closed"));
+    assert_eq!(findings.status, 4);
+    let findings = found(as_nobody(&place).arg(place.path("unwritable/s")));
+    findings.has("error", "parent-not-writable", &place.path("unwritable"));
+    chmod(&place.path("closed"), 0o700);
+    chmod(&place.path("unwritable"), 0o700);
+}
+
+#[test]
+fn another_users_leftovers_are_told_to_an_ordinary_user() {
+    if !is_root("files of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o1777);
+    dead(&place.path("s"));
+    chmod(&place.path("s"), 0o666);
+    mark(&place.path("lonely.lock"));
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    findings.has("warning", "socket-of-another-user", &place.path("s"));
+    let findings = found(as_nobody(&place).arg(place.path("lonely")));
+    findings.has("error", "lock-left-by-another-user", &place.path("lonely.lock"));
+    chmod(&place.path("s"), 0o600);
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    findings.has("error", "cannot-tell", &place.path("s"));
+    assert_eq!(findings.status, 4);
+}
+
+#[test]
+fn symbolic_links_are_named_on_the_way_and_at_the_end() {
+    let place = Place::new();
+    fs::create_dir(place.path("dir")).expect("a directory");
+    let _server = UnixListener::bind(place.path("dir/s")).expect("a socket");
+    symlink("dir", place.path("link")).expect("a link");
+    symlink(place.path("dir/s"), place.path("end")).expect("a link");
+    symlink("nothing", place.path("dangling")).expect("a link");
+    let findings = examined(&place, &place.path("link/s"));
+    findings.has("note", "symlink-on-the-way", &place.path("link"));
+    findings.is_well();
+    examined(&place, &place.path("end")).has("warning", "path-is-symlink", &place.path("end"));
+    examined(&place, &place.path("dangling")).has("error", "symlink-dangling", &place.path("dangling"));
+    symlink("round", place.path("round")).expect("a link");
+    examined(&place, &place.path("round/s")).has("error", "symlink-loop", &place.path("round"));
+}
+
+#[test]
+fn who_may_connect_is_told_and_who_is_kept_out_on_the_way() {
+    let place = Place::new();
+    fs::create_dir(place.path("dir")).expect("a directory");
+    chmod(&place.path("dir"), 0o700);
+    let _server = UnixListener::bind(place.path("dir/s")).expect("a socket");
+    chmod(&place.path("dir/s"), 0o666);
+    let findings = examined(&place, &place.path("dir/s"));
+    findings.has("warning", "directory-closed-to-clients", &place.path("dir"));
+    chmod(&place.path("dir/s"), 0o660);
+    chmod(&place.path("dir"), 0o710);
+    chmod(&place.path(""), 0o711);
+    let gid = fs::metadata(place.path("dir")).expect("a directory").gid();
+    assert_eq!(fs::metadata(place.path("dir/s")).expect("a socket").gid(), gid);
+    examined(&place, &place.path("dir/s")).has_not("directory-closed-to-clients");
+    chmod(&place.path("dir/s"), 0o444);
+    examined(&place, &place.path("dir/s")).has("warning", "socket-closed", &place.path("dir/s"));
+}
+
+#[test]
+fn a_listener_of_another_user_than_the_file_is_found() {
+    if !is_root("a server of another user") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o777);
+    let mut server = Command::new(copy(&place));
+    server.arg("serve").arg(place.path("s")).args(["--", "cat"]).uid(NOBODY).gid(NOBODY);
+    let mut server = Running::of(server);
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(place.path("s")).is_ok());
+    chown(place.path("s"), Some(0), None).expect("chown");
+    chmod(&place.path(""), 0o755);
+    let findings = examined(&place, &place.path("s"));
+    findings.has("warning", "listener-of-another-user", &place.path("s"));
+    chmod(&place.path(""), 0o777);
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn locks_are_told_apart() {
+    let place = Place::new();
+    mark(&place.path("left.lock"));
+    examined(&place, &place.path("left")).has("warning", "lock-left", &place.path("left.lock"));
+    mark(&place.path("life.owner"));
+    examined(&place, &place.path("life")).has("warning", "life-lock-left", &place.path("life.owner"));
+    mark(&place.path("begun.start"));
+    examined(&place, &place.path("begun")).has("warning", "start-lock-left", &place.path("begun.start"));
+    for name in ["git.lock", "foreign.owner", "foreign.start"] {
+        fs::write(place.path(name), "1").expect("a file");
+        let path = place.path(name).with_extension("");
+        let findings = examined(&place, &path);
+        findings.has("warning", "lock-foreign", &place.path(name));
+    }
+    let claim = unix_stream_server::ServerSocket::builder().claim(place.path("held")).expect("a claim");
+    let findings = examined(&place, &place.path("held"));
+    let held = findings.has("note", "lock-held", &place.path("held.lock"));
+    let us = std::process::id().to_string();
+    assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")), "{held}");
+    drop(claim);
+}
+
+#[test]
+fn a_temporary_name_of_a_killed_starter_is_found() {
+    let place = Place::new();
+    // A name that a server is bound beside, since it does not fit: taken by one, and left at its temporary name.
+    let name = "t".repeat(120);
+    let server = unix_stream_server::ServerSocket::create(place.path(&name)).expect("a server");
+    let bound = server.local_addr().expect("an address");
+    let temporary = bound.as_pathname().expect("a name").file_name().expect("a name").to_owned();
+    drop(server.into_listener());
+    fs::rename(place.path(&name), place.path("").join(&temporary)).expect("renamed");
+    eventually("it is old enough to be called left", || {
+        let findings = examined(&place, &place.path(&name));
+        findings.ids().contains(&"temporary-left")
+    });
+}
+
+#[test]
+fn a_server_that_has_lost_its_path_is_found_by_its_process() {
+    let place = Place::new();
+    if let Err(error) = unix_stream_server::lost_listeners(place.path("s")) {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners: {error}");
+        return;
+    }
+    let robbed = UnixListener::bind(place.path("s")).expect("a socket");
+    let us = format!("process {}", std::process::id());
+    examined(&place, &place.path("s")).has_not("server-lost-path");
+    fs::remove_file(place.path("s")).expect("removed");
+    let findings = examined(&place, &place.path("s"));
+    let lost = findings.has("error", "server-lost-path", &place.path("s"));
+    assert!(lost["why"].as_str().is_some_and(|why| why.contains(&us)), "{lost}");
+    let thief = UnixListener::bind(place.path("s")).expect("a socket");
+    let findings = examined(&place, &place.path("s"));
+    findings.has("error", "server-lost-path", &place.path("s"));
+    assert_eq!(findings.ids().iter().filter(|&&id| id == "server-lost-path").count(), 1, "{findings:?}");
+    drop(robbed);
+    examined(&place, &place.path("s")).has_not("server-lost-path");
+    drop(thief);
+}
+
+#[test]
+fn a_file_system_that_others_may_serve_on_is_told() {
+    let place = Place::new();
+    // Of a type that is not known to be local.
+    let findings = examined(&place, Path::new("/proc/self/s"));
+    assert!(findings.all.iter().any(|finding| finding["finding"] == "file-system-not-local"), "{findings:#?}");
+}
+
+/// Can namespaces be had here? Not everybody who is root in a container may.
+fn unshares(flags: &[&str]) -> bool {
+    let works = Command::new("unshare").args(flags).arg("true").output().is_ok_and(|output| output.status.success());
+    if !works {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: namespaces: unshare does not work here");
+    }
+    works
+}
+
+/// As root with mounts of its own; `script` sees the command as `$1`.
+#[track_caller]
+fn with_mounts(script: &str, place: &Place) -> Findings {
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_unix-ss")]).arg(place.path(""));
+    found(&mut command)
+}
+
+#[test]
+fn mounts_and_cleaners_are_told() {
+    if !is_root("mounts") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("ro")).expect("a directory");
+    let findings = with_mounts("mount -t tmpfs -o ro none $2/ro; exec $1 doctor --json $2/ro/s", &place);
+    findings.has("error", "file-system-read-only", &place.path("ro"));
+    // The same age for a path that a cleaner sees, and for one that it does not see.
+    let rule = "mount -t tmpfs none /run; mkdir /run/tmpfiles.d /run/app; echo 'd /run/app 0755 - - 3d' >/run/tmpfiles.d/a.conf; ";
+    let seen = with_mounts(&format!("{rule} exec $1 doctor --json /run/app/s"), &place);
+    let cleaner = seen.has("note", "tmp-cleaner", Path::new("/run/app/s"));
+    assert!(cleaner["why"].as_str().is_some_and(|why| why.contains("3d") && why.contains("a.conf")), "{cleaner}");
+    let long = Path::new("/run/app").join("l".repeat(110));
+    let unseen = with_mounts(&format!("{rule} exec $1 doctor --json {}", long.display()), &place);
+    unseen.has("warning", "tmp-cleaner", &long);
+    let overlay = "mount -t tmpfs none $2/ro; cd $2/ro; mkdir l u w m; \
+        mount -t overlay overlay -o lowerdir=$PWD/l,upperdir=$PWD/u,workdir=$PWD/w m; exec $1 doctor --json $PWD/m/s";
+    with_mounts(overlay, &place).has("note", "file-system-overlay", &place.path("ro/m"));
+    let session = "mount -t tmpfs none /run; mkdir -p -m 700 /run/user/0; unset XDG_RUNTIME_DIR; \
+        exec $1 doctor --json /run/user/0/s";
+    let findings = with_mounts(session, &place);
+    findings.has("note", "session-directory", Path::new("/run/user/0"));
+    findings.has("warning", "xdg-runtime-dir-unset", Path::new("/run/user/0"));
+    let findings = with_mounts("umount -l /proc; exec $1 doctor --json $2/s", &place);
+    findings.has("warning", "no-proc", Path::new("/proc"));
+    findings.has("note", "listeners-unknown", &place.path("s"));
+}
+
+#[test]
+fn namespaces_are_told() {
+    if !is_root("namespaces") || !unshares(&["-m", "-p", "-f", "--mount-proc"]) {
+        return;
+    }
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["-p", "-f", "--mount-proc", env!("CARGO_BIN_EXE_unix-ss"), "doctor", "--json"]).arg(place.path("s"));
+    let inside = found(&mut command);
+    assert!(inside.ids().contains(&"pid-namespace"), "{inside:?}");
+    let errors = fs::File::create(place.path("errors")).expect("a file");
+    let mut server = Command::new("unshare");
+    server.args(["-m", env!("CARGO_BIN_EXE_unix-ss"), "serve"]).arg(place.path("s")).args(["--", "cat"]).stderr(errors);
+    let server = Running::of(server);
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(place.path("s")).is_ok());
+    examined(&place, &place.path("s")).has("note", "other-mount-namespace", &place.path("s"));
+    server.signal(Signal::TERM);
+    eventually("it is gone", || !place.path("s").exists());
+}
+
+#[test]
+fn an_unfit_runtime_directory_is_told() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).expect("a directory");
+    let ask = || {
+        let mut command = unix_ss(&["doctor", "--json"]);
+        found(command.arg(place.path("run/s")).env("XDG_RUNTIME_DIR", place.path("run")))
+    };
+    chmod(&place.path("run"), 0o700);
+    ask().is_well();
+    chmod(&place.path("run"), 0o755);
+    ask().has("warning", "xdg-runtime-dir-unfit", &place.path("run"));
+}
+
+#[test]
+fn a_directory_for_temporary_files_is_told_by_its_variable_too() {
+    let place = Place::new();
+    let mut command = unix_ss(&["doctor", "--json"]);
+    let findings = found(command.arg(place.path("s")).env("TMPDIR", place.path("")));
+    findings.has("note", "temporary-directory", &place.path("s"));
+}
+
+#[test]
+fn for_people_it_is_a_paragraph_each_and_a_summary() {
+    let place = Place::new();
+    dead(&place.path("s"));
+    let output = run(unix_ss(&["doctor"]).args([place.path("s"), place.path("absent")]));
+    assert_eq!(status_of(&output), 1);
+    let said = text(&output.stdout);
+    let first = format!("warning: socket-dead: {}\n  why:    nobody listens on the socket", place.name("s"));
+    assert!(said.starts_with(&first), "{said}");
+    assert!(said.contains(&format!("\n{}: 0 errors, 1 warning, ", place.name("s"))), "{said}");
+    assert!(said.contains(&format!("\n{}: nothing is wrong", place.name("absent"))), "{said}");
+    let forged = run(unix_ss(&["doctor"]).arg(place.path("s\nerror: x\u{1b}[2J")));
+    assert!(!text(&forged.stdout).contains(['\u{1b}']) && !text(&forged.stdout).contains("\nerror: x"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let place = Place::new();
+    let script = "\"$0\" doctor --json \"$1\" | true";
+    let output = run(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_unix-ss")]).arg(place.path("s")));
+    assert_eq!(text(&output.stderr), "");
+}

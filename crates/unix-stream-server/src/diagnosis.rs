@@ -1,0 +1,143 @@
+//! What a doctor asks of a path, beyond what stands there: who still listens on a socket that lost it, and whether this
+//! kernel alone serves there. Changes nothing and connects to nobody.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::PeerCredentials;
+use crate::error::{Error, Result};
+use crate::place::{Place, check};
+use crate::sys::bound::bound_of;
+use crate::sys::diag::holder_of;
+use crate::sys::linux::{Linux, is_kernels_own, uninterrupted};
+use crate::sys::{Reach, Stat, Sys};
+
+const LOST: &str = "look for lost listeners of";
+const LOCAL: &str = "look at the file system of";
+
+/// A socket that listens and was bound to a path that leads elsewhere by now, or nowhere: no new client gets to it. From
+/// [`lost_listeners`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LostListener {
+    /// A process that has it open, if we may see one.
+    pub holder: Option<PeerCredentials>,
+}
+
+/// The servers that were robbed of a path: those that the kernel knows to listen (`/proc/net/unix`) by the name of this
+/// path, or by the temporary name beside it that a take-over binds, on another file than the one that the path leads to
+/// (sock_diag(7)).
+///
+/// Not found are those of another network namespace, and those bound by another name: a relative one, another way through
+/// symbolic links, or a path over 107 bytes. A server that was replaced by a successor is among them until it has shut its
+/// socket.
+///
+/// # Errors
+///
+/// [`Invalid`](crate::ErrorKind::Invalid) or [`PathTooLong`](crate::ErrorKind::PathTooLong) for a path that can name no
+/// socket. [`System`](crate::ErrorKind::System) if where the path leads cannot be told (`EACCES`), or the kernel gives no
+/// list: no `/proc` (`ENOENT`), no sock_diag module.
+pub fn lost_listeners(path: impl AsRef<Path>) -> Result<Vec<LostListener>> {
+    let path = path.as_ref();
+    check(path, LOST)?;
+    let names = names(path);
+    // The path is followed, as a client would.
+    let now = match fs::stat(path) {
+        Ok(stat) => Some(Stat::from(&stat).id),
+        Err(Errno::NOENT | Errno::NOTDIR) => None,
+        // It may lead to any of them.
+        Err(errno) => return Err(Error::system(LOST, path, "stat", errno)),
+    };
+    let known_dev = now.is_some_and(|now| is_kernels_own(now.dev));
+    let list = std::fs::read("/proc/net/unix").map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        Error::system(LOST, path, "read /proc/net/unix", errno)
+    })?;
+    let mut lost = Vec::new();
+    for socket in list.split(|&byte| byte == b'\n').filter_map(|line| listening(line, &names)) {
+        let bound = match bound_of(socket) {
+            Ok(bound) => bound,
+            Err(Errno::NOENT) => continue, // closed meanwhile
+            Err(errno) => return Err(Error::system(LOST, path, "sock_diag", errno)),
+        };
+        if !bound.is_shut && now.is_none_or(|now| bound.is_elsewhere(now, known_dev)) {
+            lost.push(LostListener { holder: holder_of(socket) });
+        }
+    }
+    Ok(lost)
+}
+
+/// By which a server of the path may have been bound.
+fn names(path: &Path) -> Vec<PathBuf> {
+    let mut names = vec![path.to_owned()];
+    names.extend(std::path::absolute(path));
+    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        names.extend(std::fs::canonicalize(parent).map(|parent| parent.join(name)));
+    }
+    if let Ok(place) = Place::open(path, LOST) {
+        names.extend(place.bind_path_beside().map(|path| PathBuf::from(OsStr::from_bytes(path.as_bytes()))));
+    }
+    names
+}
+
+/// The number of a listening socket with one of these names. A line reads
+/// `0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/s` (proc_pid_net(5)).
+fn listening(line: &[u8], names: &[PathBuf]) -> Option<u32> {
+    /// `__SO_ACCEPTCON`
+    const ACCEPTS: u32 = 1 << 16;
+    let mut rest = line;
+    let mut word = || {
+        let begin = rest.iter().position(|&byte| byte != b' ')?;
+        let word = rest.get(begin..)?;
+        let end = word.iter().position(|&byte| byte == b' ')?;
+        rest = word.get(end..)?;
+        std::str::from_utf8(word.get(..end)?).ok()
+    };
+    let (_address, _references, _protocol) = (word()?, word()?, word()?);
+    let flags = u32::from_str_radix(word()?, 16).ok()?;
+    let (_type, _state) = (word()?, word()?);
+    let number = word()?.parse().ok()?;
+    let name = rest.strip_prefix(b" ")?;
+    let is_named = names.iter().any(|known| known.as_os_str().as_bytes() == name);
+    (flags & ACCEPTS != 0 && is_named).then_some(number)
+}
+
+/// Do all servers behind sockets on the file system of this directory, or file, live in this kernel? If not (NFS, SMB, 9p,
+/// virtiofs, FUSE, Ceph, whatever is not known), a refused connection does not prove a server dead: see
+/// [`Builder::assume_local`](crate::Builder::assume_local).
+///
+/// # Errors
+///
+/// [`System`](crate::ErrorKind::System): it cannot be looked at.
+pub fn is_local(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let failed = |call| move |errno| Error::system(LOCAL, path, call, errno);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = uninterrupted(|| fs::open(path, flags, Mode::empty())).map_err(failed("open"))?;
+    Linux.reach(&file).map(|reach| reach == Reach::Local).map_err(failed("fstatfs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_known_by_its_name_to_the_last_byte() {
+        let names = [PathBuf::from("/run/a b")];
+        let line = |flags: &str, name: &str| {
+            format!("0000000000000000: 00000002 00000000 {flags} 0001 01   123 {name}").into_bytes()
+        };
+        assert_eq!(listening(&line("00010000", "/run/a b"), &names), Some(123));
+        assert_eq!(listening(&line("00000000", "/run/a b"), &names), None, "a connection");
+        assert_eq!(listening(&line("00010000", "/run/a b "), &names), None);
+        assert_eq!(listening(&line("00010000", "/run/a"), &names), None);
+        for broken in ["", "Num       RefCount Protocol Flags    Type St Inode Path", "0: 1 2 00010000 1 1 123"] {
+            assert_eq!(listening(broken.as_bytes(), &names), None, "{broken}");
+        }
+    }
+}
