@@ -15,7 +15,7 @@ use crate::types::{ListenOpts, Stat};
 /// git's default; also what `unix_stream_listen` waits.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(100);
 /// `sizeof sun_path`: from here on, git's functions call chdir().
-const SUN_PATH: usize = 108;
+const SUN_PATH: usize = size_of::<libc::sockaddr_un>() - std::mem::offset_of!(libc::sockaddr_un, sun_path);
 
 /// A server, and what becomes of it. Everything but the end may be done by several threads at once.
 #[derive(Debug)]

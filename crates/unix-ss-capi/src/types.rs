@@ -3,9 +3,9 @@
 use std::ffi::{c_char, c_int, c_uint};
 
 /// `struct stat`, as programs have it that are compiled for large files.
-#[cfg(target_pointer_width = "64")]
+#[cfg(any(target_pointer_width = "64", not(any(target_os = "linux", target_os = "android"))))]
 pub(crate) use libc::stat as Stat;
-#[cfg(not(target_pointer_width = "64"))]
+#[cfg(not(any(target_pointer_width = "64", not(any(target_os = "linux", target_os = "android")))))]
 pub(crate) use libc::stat64 as Stat;
 
 /// `struct unix_stream_listen_opts`.

@@ -8,6 +8,9 @@
 //! All start the workers as this very program again, in a hidden mode: a program that uses this crate calls
 //! [`worker`] when its first argument is [`WORKER`].
 
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("the torture knows Linux alone: it reads /proc, and makes sockets by Linux's calls");
+
 mod by_hand;
 mod checker;
 mod clock;

@@ -4,6 +4,12 @@
 //! sake of those who write about the command line, in man pages and completions: programs use `unix-stream-server`, and
 //! nothing here is kept for them.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "unix-ss, the command, is for Linux alone: its supervisors stand on subreapers and on /proc. The library and the C \
+     library have code for other systems: see PLATFORM.md"
+);
+
 mod activate;
 mod bulk;
 mod children;

@@ -7,15 +7,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::fstat;
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::adopted::{ADOPT, AdoptedSocket, Fault, check, failed, refresh, shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::bound::Bound;
 use crate::sys::inherited::{self, Number};
-use crate::sys::linux::file_system_magic;
+use crate::sys::own_pidfd_id;
 
 use variables::{Handed, Variables};
 
@@ -143,15 +141,6 @@ fn take(variables: &Variables, others: Others) -> Result<(Activation, Vec<OtherD
         TAKEN.store(false, Ordering::Release);
     }
     taken
-}
-
-/// The number of this process that no other will ever have, where the kernel gives such (pidfs, since Linux 6.9).
-fn own_pidfd_id() -> Option<u64> {
-    const PIDFS: u32 = 0x5049_4446; // PID_FS_MAGIC of linux/magic.h
-    let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
-    let file_system = file_system_magic(&pidfd).ok()?;
-    // Before that, all of them were one file.
-    (file_system == PIDFS).then(|| fstat(&pidfd).ok()).flatten().map(|stat| stat.st_ino)
 }
 
 fn of_environment(kind: ErrorKind, errno: Errno, why: impl Into<String>) -> Error {

@@ -1,7 +1,6 @@
 //! What a server socket is to be like, chosen before it exists.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -11,19 +10,22 @@ use rustix::io::Errno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{self, Place};
 use crate::protocol::{Found, Options, Protocol, glance};
-use crate::sys::linux::Linux;
+use crate::sys::{BUSY_LOOKS_DEAD, Handle, System};
 use crate::{Claim, PathState, ServerSocket, trace};
 
 pub(crate) const CREATE: &str = "create a server socket at";
 
 /// How long the path's lock is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LockScope {
-    /// `<path>.lock`, while the name changes: microseconds. The kernel answers for the server's life.
-    #[default]
+    /// `<path>.lock`, while the name changes: microseconds. The kernel answers for the server's life. The default on Linux.
+    ///
+    /// Elsewhere the kernel cannot answer: a live server whose backlog is full refuses (`ECONNREFUSED`) like a dead one. So
+    /// there a dead socket that such a server left is [`CannotTell`](crate::ErrorKind::CannotTell), and stays.
     Startup,
-    /// Beside it `<path>.owner`, flocked as long as the server lives and drains.
+    /// Beside it `<path>.owner`, flocked as long as the server lives and drains. The default everywhere but on Linux, since
+    /// there nothing else tells a dead server from a busy one.
     ///
     /// For servers whose state must not be touched by a second one while the first still drains, and for file systems
     /// on which a refused connection does not prove death but a flock is seen by all hosts: NFS (without the mount option
@@ -31,6 +33,13 @@ pub enum LockScope {
     /// refusal stays [`CannotTell`](crate::ErrorKind::CannotTell). All servers of one path should use the same scope: those of
     /// [`Startup`](LockScope::Startup) do not look at this lock.
     Lifetime,
+}
+
+impl Default for LockScope {
+    /// That with which the death of a server can be told here.
+    fn default() -> Self {
+        if BUSY_LOOKS_DEAD { LockScope::Lifetime } else { LockScope::Startup }
+    }
 }
 
 /// Options for a new server socket; from [`ServerSocket::builder`].
@@ -62,7 +71,7 @@ impl Builder {
                 owner: None,
                 group: None,
                 lock_timeout: Duration::from_secs(5),
-                scope: LockScope::Startup,
+                scope: LockScope::default(),
                 assume_local: false,
                 replaceable: false,
                 take_over: false,
@@ -112,7 +121,7 @@ impl Builder {
         self
     }
 
-    /// How long the lock is held. Default: [`LockScope::Startup`].
+    /// How long the lock is held. Default: [`LockScope::Startup`] on Linux, [`LockScope::Lifetime`] elsewhere.
     pub fn lock_scope(mut self, scope: LockScope) -> Self {
         self.options.scope = scope;
         self
@@ -134,6 +143,8 @@ impl Builder {
     ///
     /// The socket's file says so by its sticky bit (`srw------T`). With [`LockScope::Lifetime`] it does so once the life
     /// lock is had.
+    ///
+    /// Away from Linux only root can mark a file so; for others it is the system's error (`EFTYPE`, `EPERM`).
     ///
     /// A server that allows it must look out for it, and must then go on accepting for a moment and drain:
     /// [`ServerSocket::until_replaced`] does so. One that drains for another reason, and is replaced in just that moment,
@@ -175,7 +186,7 @@ impl Builder {
     /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time; another user left it behind |
     /// | `NotASocket` | `ENOTSOCK` | something else is at the path, a symbolic link included |
     /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
-    /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes, or 255 in the last component |
+    /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes (away from Linux 103, on illumos 107), or 255 in the last component |
     /// | `Invalid` | `EINVAL` | an empty path, a NUL, a trailing slash, `.` or `..` last; a mode over `0o777`; an id of -1 |
     /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it |
     /// | `System` | its own | the directory is missing, not writable, full; no descriptors left |
@@ -213,14 +224,14 @@ impl Builder {
     pub fn remove_dead(&self, path: impl AsRef<Path>) -> Result<PathState> {
         const CLEAN: &str = "remove a dead socket at";
         let (place, _) = self.begin(path.as_ref(), CLEAN)?;
-        Protocol { sys: &Linux, place: &place, options: &self.options, operation: CLEAN }.clean()
+        Protocol { sys: &System, place: &place, options: &self.options, operation: CLEAN }.clean()
     }
 
     pub(crate) fn into_options(self) -> Options {
         self.options
     }
 
-    fn place(&self, path: &Path) -> Result<(Place<OwnedFd>, Found)> {
+    fn place(&self, path: &Path) -> Result<(Place<Handle>, Found)> {
         if let Some(mode @ 0o1000..) = self.options.mode {
             let why = format!("mode {mode:o} has bits beyond 777; give permission bits only");
             return Err(Error::new(ErrorKind::Invalid, CREATE, path, Errno::INVAL, why));
@@ -235,12 +246,12 @@ impl Builder {
     }
 
     /// Step 0, and the directory. Paths that fit an address are looked at before anything is opened.
-    fn begin(&self, path: &Path, operation: &'static str) -> Result<(Place<OwnedFd>, Found)> {
+    fn begin(&self, path: &Path, operation: &'static str) -> Result<(Place<Handle>, Found)> {
         place::check(path, operation)?;
         let bytes = path.as_os_str().as_bytes();
         match CString::new(bytes) {
             Ok(short) if bytes.len() <= place::ADDRESS_MAX => {
-                let found = glance(&Linux, &short, &self.options).map_err(|state| {
+                let found = glance(&System, &short, &self.options).map_err(|state| {
                     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
                     trace::judged(&shown, c"", &state);
                     Error::refused(operation, &shown, state)
@@ -249,13 +260,13 @@ impl Builder {
             }
             _ => {
                 let place = Place::open(path, operation)?;
-                let found = Protocol { sys: &Linux, place: &place, options: &self.options, operation }.look()?;
+                let found = Protocol { sys: &System, place: &place, options: &self.options, operation }.look()?;
                 Ok((place, found))
             }
         }
     }
 
-    fn protocol<'a>(&'a self, place: &'a Place<OwnedFd>) -> Protocol<'a, Linux> {
-        Protocol { sys: &Linux, place, options: &self.options, operation: CREATE }
+    fn protocol<'a>(&'a self, place: &'a Place<Handle>) -> Protocol<'a, System> {
+        Protocol { sys: &System, place, options: &self.options, operation: CREATE }
     }
 }

@@ -1,6 +1,5 @@
 //! The path before the socket.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -11,7 +10,7 @@ use crate::ownership::DROP_TIMEOUT;
 use crate::place::Place;
 use crate::process::Process;
 use crate::protocol::{Claimed, Options, Protocol};
-use crate::sys::linux::Linux;
+use crate::sys::{Handle, System};
 use crate::{PathState, ServerSocket};
 
 /// A path that is ours to serve at, before anything is there: from [`Builder::claim`](crate::Builder::claim).
@@ -21,14 +20,14 @@ use crate::{PathState, ServerSocket};
 #[must_use = "dropping a claim gives the path back"]
 pub struct Claim {
     /// `None` only while it is being consumed.
-    held: Option<(Place<OwnedFd>, Claimed<OwnedFd>)>,
+    held: Option<(Place<Handle>, Claimed<Handle>)>,
     options: Options,
     process: Process,
     state: PathState,
 }
 
 impl Claim {
-    pub(crate) fn new(place: Place<OwnedFd>, options: Options, claimed: Claimed<OwnedFd>) -> Self {
+    pub(crate) fn new(place: Place<Handle>, options: Options, claimed: Claimed<Handle>) -> Self {
         let state = claimed.state;
         Claim { held: Some((place, claimed)), options, process: Process::current(), state }
     }
@@ -56,7 +55,7 @@ impl Claim {
         let Some((place, claimed)) = self.held.take() else {
             return Err(Error::new(ErrorKind::Invalid, CREATE, "", Errno::INVAL, "the claim has been used"));
         };
-        let protocol = Protocol { sys: &Linux, place: &place, options: &self.options, operation: CREATE };
+        let protocol = Protocol { sys: &System, place: &place, options: &self.options, operation: CREATE };
         let published = protocol.publish_claim(claimed)?;
         Ok(ServerSocket::new(place, self.options.clone(), published))
     }
@@ -66,7 +65,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if let (Some((place, claimed)), true) = (self.held.take(), self.process.is_current()) {
             self.options.lock_timeout = DROP_TIMEOUT; // for the short lock, to remove the life lock under it
-            let protocol = Protocol { sys: &Linux, place: &place, options: &self.options, operation: CREATE };
+            let protocol = Protocol { sys: &System, place: &place, options: &self.options, operation: CREATE };
             protocol.abandon_claim(claimed);
         }
     }

@@ -1,20 +1,19 @@
 //! Clients: connecting to a path of any length, in bounded time.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs;
 use rustix::io::Errno;
-use rustix::net::{self, SocketAddrUnix, SocketFlags, sockopt};
+use rustix::net::{self, SocketAddrUnix, SocketType, sockopt};
 
 use crate::FileKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{ADDRESS_MAX, check};
-use crate::sys::Stat;
-use crate::sys::linux::{new_socket, proc_path, uninterrupted};
+use crate::sys::{Stat, long_address, new_socket, uninterrupted};
 
 pub(crate) const CONNECT: &str = "connect to";
 
@@ -23,7 +22,8 @@ const ATTEMPTS: usize = 100;
 
 /// Connects to the server at a path of any length, following symbolic links.
 ///
-/// On a full backlog it waits for as long as that takes: see [`connect_timeout`].
+/// On a full backlog it waits for as long as that takes: see [`connect_timeout`]. (Only on Linux: elsewhere a full backlog
+/// refuses, `ECONNREFUSED`, like a dead socket. And there a path has to fit an address.)
 ///
 /// # Errors
 ///
@@ -82,10 +82,9 @@ fn attempt(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
     if path.as_os_str().as_bytes().len() <= ADDRESS_MAX {
         return connect_address(&SocketAddrUnix::new(path)?, deadline);
     }
-    // Too long for an address: through a pin, which leads to exactly the file that the path led to.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let pin = uninterrupted(|| fs::open(path, flags, Mode::empty()))?;
-    match connect_address(&SocketAddrUnix::new(proc_path(pin.as_fd(), None)?)?, deadline) {
+    // Too long for an address.
+    let (address, _pin) = long_address(path)?;
+    match connect_address(&address, deadline) {
         // The pin holds the file, so what is missing is /proc.
         Err(Errno::NOENT | Errno::NOTDIR) => Err(Errno::NAMETOOLONG),
         result => result,
@@ -95,7 +94,7 @@ fn attempt(path: &Path, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
 fn connect_address(address: &SocketAddrUnix, deadline: Option<Instant>) -> Result<OwnedFd, Errno> {
     match deadline {
         None => {
-            let socket = new_socket(SocketFlags::CLOEXEC)?;
+            let socket = new_socket(SocketType::STREAM, true)?;
             // However many signals come: the caller waits for as long as it takes.
             while let Err(errno) = net::connect(&socket, address) {
                 if errno != Errno::INTR {
@@ -111,12 +110,12 @@ fn connect_address(address: &SocketAddrUnix, deadline: Option<Instant>) -> Resul
 fn connect_before(address: &SocketAddrUnix, deadline: Instant) -> Result<OwnedFd, Errno> {
     let time_left = || deadline.saturating_duration_since(Instant::now());
     if time_left().is_zero() {
-        let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let socket = new_socket(SocketType::STREAM, false)?;
         uninterrupted(|| net::connect(&socket, address))?;
         rustix::io::ioctl_fionbio(&socket, false)?;
         return Ok(socket);
     }
-    let socket = new_socket(SocketFlags::CLOEXEC)?;
+    let socket = new_socket(SocketType::STREAM, true)?;
     loop {
         // SO_SNDTIMEO bounds a blocking connect (socket(7)); a non-blocking one cannot be polled. It counts anew after
         // each signal, so it gets what is left.

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
 
 use crate::error::Error;
 use crate::ownership::Ownership;
-use crate::sys::linux::uninterrupted;
+use crate::sys::{self, uninterrupted};
 use crate::{Result, Status, trace};
 
 /// The clients whose `connect` had succeeded when the server was closed, each to be served like any other: from
@@ -105,7 +104,7 @@ fn seen(status: Option<Status>) -> Status {
 }
 
 pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
-    uninterrupted(|| match rustix::net::accept_with(&listener, SocketFlags::CLOEXEC) {
+    uninterrupted(|| match sys::accept(&listener) {
         Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
         result => result,
     })

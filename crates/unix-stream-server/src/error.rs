@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 
 use rustix::io::Errno;
 
+use crate::sys::BUSY_LOOKS_DEAD;
 use crate::{FileKind, PathState, PeerCredentials};
 
 /// The result of everything here.
@@ -95,6 +96,10 @@ impl Error {
             PathState::CannotTell { errno } => {
                 let errno = Errno::from_raw_os_error(errno);
                 let why = match errno {
+                    Errno::CONNREFUSED if BUSY_LOOKS_DEAD => "cannot tell whether its server is dead: one with a full \
+                        backlog would refuse just the same here, and no life lock was left behind that would prove it; \
+                        if no server runs, remove the socket"
+                        .to_owned(),
                     Errno::CONNREFUSED => "cannot tell whether its server is dead: the file system may be shared with \
                         another kernel, where it would refuse just the same; use a local directory"
                         .to_owned(),

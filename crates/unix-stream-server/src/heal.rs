@@ -1,7 +1,7 @@
 //! A new socket where a cleaner has deleted ours.
 
 use std::iter::FusedIterator;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::{fmt, io};
 
@@ -9,6 +9,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 
 use crate::drain::accept;
+use crate::sys::Handle;
 
 pub(crate) const HEAL: &str = "put a new server socket at";
 
@@ -60,7 +61,7 @@ impl fmt::Debug for OldQueue {
 
 /// The new listener takes its turn where the old one stood: it blocks, or does not, as that did. And the old one does not
 /// block at the end of its queue, even where it could not be shut.
-pub(crate) fn succeed(socket: OwnedFd, old: impl AsFd, is_shut: bool) -> UnixListener {
+pub(crate) fn succeed(socket: Handle, old: impl AsFd, is_shut: bool) -> UnixListener {
     let listener = UnixListener::from(socket);
     let nonblocking = fcntl_getfl(&old).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK));
     // No Linux refuses either of a socket.

@@ -152,6 +152,13 @@
 //! | INFO | `unix_stream_server::lock` | took over the lock that a dead holder left | `lock` |
 //! | DEBUG | `unix_stream_server::verdict` | looked at what stands there | `name`, `state` (as [`PathState`] is displayed) |
 //! | DEBUG | `unix_stream_server::socket` | handed out the last client of the queue of a drain | |
+//!
+//! # Platforms
+//!
+//! It is tested on Linux. For Android, macOS, FreeBSD, NetBSD, OpenBSD and illumos there is code that was type-checked and
+//! never ran; PLATFORM.md in the repository says which promise holds where. In short: away from Linux a path has to fit an
+//! address, the life lock is the default ([`LockScope`]), only root can make a server replaceable, and
+//! [`connect_or_start`] starts nothing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -161,8 +168,17 @@
 
 #[cfg(windows)]
 compile_error!("unix-stream-server needs Unix domain sockets in the file system; Windows is not supported");
-#[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
-compile_error!("unix-stream-server supports only Linux so far; see PLATFORM.md");
+#[cfg(not(any(
+    windows,
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "illumos"
+)))]
+compile_error!("unix-stream-server has no code for this system; PLATFORM.md tells which it has, and what a port needs");
 
 mod activation;
 mod adopted;

@@ -43,11 +43,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, SocketAddrUnix, SocketType, sockopt};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::linux::uninterrupted;
+use crate::sys::{SEND_QUIETLY, abstract_address, new_socket, uninterrupted};
 
 const NOTIFY: &str = "notify the service manager at";
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -142,13 +142,11 @@ pub fn send(states: &[State<'_>]) -> Result<bool> {
 fn send_to(address: &OsStr, states: &[State<'_>]) -> Result<()> {
     let failed = |call: &str, errno| Error::system(NOTIFY, address, call, errno);
     let to = parse(address)?;
-    let flags = SocketFlags::CLOEXEC;
-    let socket = net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
-        .map_err(|errno| failed("socket", errno))?;
+    let socket = new_socket(SocketType::DGRAM, true).map_err(|errno| failed("socket", errno))?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))
         .map_err(|errno| failed("setsockopt", errno))?;
     let text = message(states);
-    match uninterrupted(|| net::sendto(&socket, text.as_bytes(), SendFlags::NOSIGNAL, &to)) {
+    match uninterrupted(|| net::sendto(&socket, text.as_bytes(), SEND_QUIETLY, &to)) {
         Ok(_) => Ok(()), // a datagram is sent whole or not at all
         Err(Errno::AGAIN) => {
             let why = format!("its queue was full for {PATIENCE:?}; the manager may be stuck");
@@ -163,7 +161,7 @@ fn parse(address: &OsStr) -> Result<SocketAddrUnix> {
     let invalid = |errno, why: &str| Error::new(ErrorKind::Invalid, NOTIFY, address, errno, why);
     let parsed = match bytes.first() {
         Some(b'/') => SocketAddrUnix::new(Path::new(address)),
-        Some(b'@') if bytes.len() > 1 => SocketAddrUnix::new_abstract_name(bytes.get(1..).unwrap_or_default()),
+        Some(b'@') if bytes.len() > 1 => abstract_address(bytes.get(1..).unwrap_or_default()),
         _ => {
             let why = "NOTIFY_SOCKET is neither an absolute path nor an abstract name (`@...`), which is all that is spoken here";
             return Err(invalid(Errno::AFNOSUPPORT, why));

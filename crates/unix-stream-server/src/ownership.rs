@@ -13,8 +13,7 @@ use crate::heal::{HEAL, succeed};
 use crate::place::Place;
 use crate::process::Process;
 use crate::protocol::{Healed, Lock, Options, Protocol, Retired};
-use crate::sys::linux::Linux;
-use crate::sys::{FileId, Sys};
+use crate::sys::{FileId, Handle, Sys, System, handle};
 use crate::watch::WATCH;
 use crate::{Drain, LockScope, Status, Watch, trace};
 
@@ -37,21 +36,21 @@ const CLOSE_TIMEOUT: Duration = DROP_TIMEOUT;
 #[must_use = "dropping it removes the path"]
 pub struct Ownership {
     /// A watch has it too: it needs no directory of its own.
-    place: Arc<Place<OwnedFd>>,
+    place: Arc<Place<Handle>>,
     options: Options,
     id: FileId,
     process: Process,
-    life: Option<Lock<OwnedFd>>,
+    life: Option<Lock<Handle>>,
     /// Keeps the inode number from reuse once the listener may be closed. While a `ServerSocket` has the listener it
     /// is that which does so.
-    pin: Option<Arc<OwnedFd>>,
+    pin: Option<Arc<Handle>>,
     /// The name is still ours to remove.
     armed: bool,
     noticed: trace::Noticed,
 }
 
 impl Ownership {
-    pub(crate) fn new(place: Place<OwnedFd>, mut options: Options, id: FileId, life: Option<Lock<OwnedFd>>) -> Self {
+    pub(crate) fn new(place: Place<Handle>, mut options: Options, id: FileId, life: Option<Lock<Handle>>) -> Self {
         options.lock_timeout = options.lock_timeout.max(CLOSE_TIMEOUT);
         let (place, noticed) = (Arc::new(place), trace::Noticed::default());
         Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true, noticed }
@@ -147,7 +146,7 @@ impl Ownership {
     pub fn drain(mut self, listener: impl Into<OwnedFd>) -> Result<Drain> {
         self.check_process()?;
         self.armed = false;
-        let listener = listener.into();
+        let listener = handle(listener.into());
         let Retired { status, is_shut } = self.protocol(&self.options).retire(&listener, self.id);
         trace::ended(&self.place.shown, "drain", status.as_ref());
         let listener = UnixListener::from(listener);
@@ -176,9 +175,10 @@ impl Ownership {
         }
         // The protocol wants to have descriptors, not to borrow them.
         let old = rustix::io::fcntl_dupfd_cloexec(&listener, 3)
+            .map(handle)
             .map_err(|errno| Error::system(HEAL, &self.place.shown, "fcntl", errno))?;
         let mut life = self.life.take();
-        let protocol = Protocol { sys: &Linux, place: &self.place, options: &self.options, operation: HEAL };
+        let protocol = Protocol { sys: &System, place: &self.place, options: &self.options, operation: HEAL };
         let healed = protocol.heal(&old, self.id, &mut life);
         self.life = life;
         let Some(Healed { socket, id, pin, is_shut }) = healed? else { return Ok(None) };
@@ -219,7 +219,7 @@ impl Ownership {
         self.check_process()?;
         self.armed = false;
         let life = self.life.take();
-        let status = self.protocol(&self.options).close(listener, self.id, life);
+        let status = self.protocol(&self.options).close(handle(listener), self.id, life);
         trace::ended(&self.place.shown, "close", status.as_ref());
         status
     }
@@ -233,13 +233,13 @@ impl Ownership {
     }
 
     /// The pin of the inode, or a new one, by the name as long as that is ours.
-    fn shared_pin(&self, operation: &'static str) -> Result<Arc<OwnedFd>> {
+    fn shared_pin(&self, operation: &'static str) -> Result<Arc<Handle>> {
         let failed = |call| move |errno| Error::system(operation, &self.place.shown, call, errno);
         if let Some(pin) = &self.pin {
             return Ok(Arc::clone(pin));
         }
-        let pin = Linux.pin(&self.place.dir, &self.place.name).map_err(failed("open"))?;
-        if Linux.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
+        let pin = System.pin(&self.place.dir, &self.place.name).map_err(failed("open"))?;
+        if System.stat(&pin).map(|stat| stat.id) != Ok(self.id) {
             let why = "the path no longer leads to this socket";
             return Err(Error::new(ErrorKind::Moved, operation, &self.place.shown, Errno::STALE, why));
         }
@@ -255,8 +255,8 @@ impl Ownership {
         self.protocol(&self.options).end_life(life);
     }
 
-    fn protocol<'a>(&'a self, options: &'a Options) -> Protocol<'a, Linux> {
-        Protocol { sys: &Linux, place: &self.place, options, operation: CLOSE }
+    fn protocol<'a>(&'a self, options: &'a Options) -> Protocol<'a, System> {
+        Protocol { sys: &System, place: &self.place, options, operation: CLOSE }
     }
 }
 

@@ -3,24 +3,18 @@
 //! Everything later is relative to the descriptor, so that chdir, chroot and renames above do not matter.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs;
 use rustix::io::Errno;
 
-use crate::error::{Error, ErrorKind, Result, describe};
-use crate::sys::linux::{PROC_FD, proc_path, uninterrupted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::{Handle, LONGEST_PATH, NAME_BEHIND_DESCRIPTOR_MAX, PATH_MAX, open_directory, way_around};
 
-/// `sizeof sun_path` less the NUL that other programs expect there (unix(7)).
-pub(crate) const ADDRESS_MAX: usize = 107;
-/// `PATH_MAX` less the NUL.
-const PATH_MAX: usize = 4095;
+pub(crate) use crate::sys::ADDRESS_MAX;
+
 const NAME_MAX: usize = 255;
-/// What is left of [`ADDRESS_MAX`] behind [`PROC_FD`] and the longest descriptor number. Not the actual number's
-/// length: whoever recovers from a crash must come to the same route.
-const NAME_BEHIND_DESCRIPTOR_MAX: usize = ADDRESS_MAX - PROC_FD.len() - "2147483647/".len();
 
 const LOCK: &str = ".lock";
 const LIFE: &str = ".owner";
@@ -77,9 +71,9 @@ impl<Fd> Place<Fd> {
     }
 }
 
-impl Place<OwnedFd> {
+impl Place<Handle> {
     /// A name in a directory that is open already, to remove what the dead left there. Nothing is bound by way of it.
-    pub(crate) fn within(dir: OwnedFd, shown: PathBuf, name: &CStr) -> Self {
+    pub(crate) fn within(dir: Handle, shown: PathBuf, name: &CStr) -> Self {
         let mut place = Place {
             shown: shown.join("x"),
             path: None,
@@ -128,7 +122,7 @@ impl Place<OwnedFd> {
             name: CString::new(name.as_bytes()).map_err(nul)?,
         };
         if place.route != Route::Path {
-            place.require_proc(operation)?;
+            place.require_way_around(operation)?;
         }
         Ok(place)
     }
@@ -144,22 +138,12 @@ impl Place<OwnedFd> {
         self.lock_path = None; // nothing is bound under this lock
     }
 
-    /// A path that is too long for an address needs [`PROC_FD`]. Found out before anything is created.
-    fn require_proc(&self, operation: &'static str) -> Result<()> {
-        let opened = fs::fstat(&self.dir);
-        let through_proc = proc_path(self.dir.as_fd(), None).and_then(fs::stat);
-        let same = match (opened, &through_proc) {
-            (Ok(opened), Ok(through)) => (opened.st_dev, opened.st_ino) == (through.st_dev, through.st_ino),
-            _ => false,
-        };
-        if same {
-            return Ok(());
-        }
+    /// A path that is too long for an address needs a way around it. Found out before anything is created.
+    fn require_way_around(&self, operation: &'static str) -> Result<()> {
+        let Err(missing) = way_around(&self.dir) else { return Ok(()) };
         let why = format!(
-            "a path of {} bytes is longer than the {ADDRESS_MAX} of a socket address, and the way around needs \
-             {PROC_FD}, which is {}; mount /proc or shorten the path",
+            "a path of {} bytes is longer than the {ADDRESS_MAX} of a socket address, and the way around {missing}",
             self.shown.as_os_str().len(),
-            through_proc.map_or_else(describe, |_| "another process's".to_owned()),
         );
         Err(Error::new(ErrorKind::PathTooLong, operation, &self.shown, Errno::NAMETOOLONG, why))
     }
@@ -191,7 +175,7 @@ impl Fault {
             Fault::Empty => invalid("the path is empty; give the name of a socket"),
             Fault::Nul => invalid("the path has a NUL byte in it; remove it"),
             Fault::NoName => invalid("the path ends in `/`, `.` or `..`; end it with the name of a socket"),
-            Fault::Path(length) => too_long("path", length, PATH_MAX),
+            Fault::Path(length) => too_long("path", length, LONGEST_PATH),
             Fault::Name(length) => too_long("last component", length, NAME_MAX),
         }
     }
@@ -206,7 +190,7 @@ fn split(path: &Path) -> Result<(&Path, &OsStr), Fault> {
     if bytes.contains(&0) {
         return Err(Fault::Nul);
     }
-    if bytes.len() > PATH_MAX {
+    if bytes.len() > LONGEST_PATH {
         return Err(Fault::Path(bytes.len()));
     }
     let cut = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
@@ -219,7 +203,7 @@ fn split(path: &Path) -> Result<(&Path, &OsStr), Fault> {
 }
 
 /// Opens the directory, and says the absolute path where it has one that leads there.
-fn open_parent(path: &Path, parent: &Path, name: &OsStr) -> Result<(Option<PathBuf>, OwnedFd), Errno> {
+fn open_parent(path: &Path, parent: &Path, name: &OsStr) -> Result<(Option<PathBuf>, Handle), Errno> {
     if path.is_absolute() {
         return Ok((Some(path.to_owned()), open_directory(parent)?));
     }
@@ -240,11 +224,6 @@ fn open_parent(path: &Path, parent: &Path, name: &OsStr) -> Result<(Option<PathB
     }
     // No absolute path leads here: an ancestor that may not be searched, one too deep, a mount in the way.
     Ok((None, open_directory(relative)?))
-}
-
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    uninterrupted(|| fs::open(path, flags, Mode::empty()))
 }
 
 fn route(absolute: Option<&Path>, name: &OsStr) -> Route {

@@ -1,9 +1,7 @@
 //! Looking at a path without touching what stands there.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::PathState;
@@ -11,8 +9,7 @@ use crate::error::Result;
 use crate::place::{Place, check};
 use crate::protocol::{Proof, judge_pin};
 use crate::sys::diag::{Listener, find_listener};
-use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{FileId, FlockHolder, Stat, Sys};
+use crate::sys::{self, FileId, FlockHolder, Handle, Stat, Sys, System};
 
 const PROBE: &str = "probe";
 
@@ -30,7 +27,7 @@ pub fn probe(path: impl AsRef<Path>) -> Result<PathState> {
     let path = path.as_ref();
     check(path, PROBE)?;
     Ok(match pin_following(path) {
-        Ok(pin) => judge_pin(&Linux, &pin, Proof::None),
+        Ok(pin) => judge_pin(&System, &pin, Proof::None),
         Err(state) => state,
     })
 }
@@ -101,7 +98,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
 pub(crate) struct Pinned {
     pub(crate) id: FileId,
     /// Keeps the number from reuse.
-    pub(crate) pin: OwnedFd,
+    pub(crate) pin: Handle,
     /// The kernel's list has a listener for it: nobody was asked.
     pub(crate) listed: bool,
 }
@@ -111,9 +108,9 @@ pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)
     check(path, PROBE)?;
     let (state, stat, listener_uid, pinned) = match pin_following(path) {
         Ok(pin) => {
-            let stat = Linux.stat(&pin).ok();
+            let stat = System.stat(&pin).ok();
             let listener = stat.and_then(|stat| find_listener(stat.id));
-            let state = listener.map_or_else(|| judge_pin(&Linux, &pin, Proof::None), listed_state);
+            let state = listener.map_or_else(|| judge_pin(&System, &pin, Proof::None), listed_state);
             let pinned = stat.map(|stat| Pinned { id: stat.id, pin, listed: listener.is_some() });
             (state, stat, listener.and_then(|listener| listener.uid), pinned)
         }
@@ -142,9 +139,8 @@ fn listed_state(listener: Listener) -> PathState {
     }
 }
 
-fn pin_following(path: &Path) -> Result<OwnedFd, PathState> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    match uninterrupted(|| fs::open(path, flags, Mode::empty())) {
+fn pin_following(path: &Path) -> Result<Handle, PathState> {
+    match sys::pin_following(path) {
         Ok(pin) => Ok(pin),
         Err(Errno::NOENT) => Err(PathState::Absent),
         Err(errno) => Err(PathState::CannotTell { errno: errno.raw_os_error() }),
@@ -158,7 +154,7 @@ fn lock_state(path: &Path) -> LockState {
         Err(error) if error.raw_os_error() == Errno::NOENT.raw_os_error() => return LockState::None,
         Err(error) => return LockState::Unknown { errno: error.raw_os_error() },
     };
-    match Linux.stat_at(&place.dir, &place.lock) {
+    match System.stat_at(&place.dir, &place.lock) {
         Ok(stat) if crate::protocol::is_mark(&stat) => ours(&stat),
         Ok(stat) => LockState::Foreign { uid: stat.uid },
         Err(Errno::NOENT) => LockState::None,
@@ -168,7 +164,7 @@ fn lock_state(path: &Path) -> LockState {
 
 fn ours(stat: &Stat) -> LockState {
     let uid = stat.uid;
-    match Linux.flock_holder(stat.id) {
+    match System.flock_holder(stat.id) {
         FlockHolder::Process(pid) => LockState::Held { pid: Some(pid), uid },
         FlockHolder::Nobody => LockState::Left { uid },
         FlockHolder::Unknown => LockState::Held { pid: None, uid },

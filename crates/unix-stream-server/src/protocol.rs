@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::sys::{FileId, Stat, Sys};
+use crate::sys::{FileId, STICKY_NEEDS_ROOT, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status, trace};
 
 pub(crate) use close::Retired;
@@ -131,20 +131,23 @@ impl<S: Sys> Protocol<'_, S> {
             }
             (Ok(state), None) => Ok(Claimed { lock: Some(lock), life: None, state }),
             (Err(error), life) => {
-                self.unlock_both(lock, life);
+                if let Some(life) = life {
+                    self.unlock_unused(life);
+                }
+                self.unlock(lock);
                 Err(error)
             }
         }
     }
 
     pub(crate) fn publish_claim(&self, claimed: Claimed<S::Fd>) -> Result<Published<S::Fd>> {
-        let Claimed { lock, life, .. } = claimed;
+        let Claimed { lock, life, state } = claimed;
         let mut lock = match lock {
             Some(lock) => lock,
             None => match self.lock(Purpose::PublishClaim) {
                 Ok(locks) => locks.lock,
                 Err(error) => {
-                    self.end_life(life);
+                    self.end_claimed_life(life, state);
                     return Err(error);
                 }
             },
@@ -156,7 +159,15 @@ impl<S: Sys> Protocol<'_, S> {
     pub(crate) fn abandon_claim(&self, claimed: Claimed<S::Fd>) {
         match claimed.lock {
             Some(lock) => self.unlock_both(lock, claimed.life),
-            None => self.end_life(claimed.life),
+            None => self.end_claimed_life(claimed.life, claimed.state),
+        }
+    }
+
+    /// As [`unlock_unused`](Self::unlock_unused), by one who has not the short lock.
+    fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, state: PathState) {
+        match life {
+            Some(life) if life.is_inherited() && state == PathState::Dead => drop(life),
+            life => self.end_life(life),
         }
     }
 
@@ -180,7 +191,7 @@ impl<S: Sys> Protocol<'_, S> {
             Ok((socket, id, replaced)) => Ok(Publication { server: Published { socket, id, life }, replaced }),
             Err(error) => {
                 if let Some(life) = life {
-                    self.unlock(life);
+                    self.unlock_unused(life);
                 }
                 Err(error)
             }
@@ -348,7 +359,11 @@ impl<S: Sys> Protocol<'_, S> {
     /// Owner first, since chown may take bits away; then the bits that the umask took.
     fn apply_rights(&self, name: &CStr, node: &Stat, marked: bool) -> Result<()> {
         let Options { mode, owner, group, .. } = *self.options;
-        let mode = mode.map(|mode| with_mark(mode, marked));
+        // Without a mode of the caller's, what is missing at the most is the mark, where a socket had no mode before bind.
+        let mode = match mode {
+            Some(mode) => Some(with_mark(mode, marked)),
+            None => Some(with_mark(node.mode, marked)).filter(|&mode| mode != node.mode),
+        };
         let new_owner = owner.is_some() || group.is_some();
         let new_mode = mode.filter(|&mode| new_owner || mode != node.mode);
         if !new_owner && new_mode.is_none() {
@@ -368,6 +383,9 @@ impl<S: Sys> Protocol<'_, S> {
                     let why = "chmod: the umask takes bits of the mode that was asked for, and giving them back needs \
                         /proc; mount it, or ask for a mode within the umask";
                     Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why)
+                }
+                errno if marked && STICKY_NEEDS_ROOT => {
+                    self.failed("chmod, to say that it may be replaced, as only root can on this system", errno)
                 }
                 errno => self.failed("chmod", errno),
             })?;

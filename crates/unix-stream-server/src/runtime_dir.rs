@@ -2,18 +2,16 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt::Write;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Mode};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::FileKind;
 use crate::error::{Error, ErrorKind, Result, describe};
-use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{Stat, Sys};
+use crate::sys::{Handle, RUNTIME_BASE, Stat, Sys, System, open_directory, open_directory_at};
 
 const MAKE: &str = "make a runtime directory";
 /// Between mkdir and open somebody may remove what was there: that can be ourselves, at the end of another process.
@@ -111,7 +109,7 @@ fn bases(uid: u32) -> Vec<Base> {
         Some(path) => bases.push(own(path)),
         None => {}
     }
-    bases.push(own(if uid == 0 { PathBuf::from("/run") } else { session }));
+    bases.push(own(if uid == 0 { PathBuf::from(RUNTIME_BASE) } else { session }));
     bases.push(Base { path: std::env::temp_dir(), is_shared: true });
     bases
 }
@@ -123,14 +121,12 @@ fn is_same(one: &Path, other: &Path) -> bool {
 
 impl Base {
     /// The directory, if it is fit; otherwise what is wrong with it, as what follows its name.
-    fn open(&self, uid: u32) -> Result<OwnedFd, String> {
+    fn open(&self, uid: u32) -> Result<Handle, String> {
         if !self.path.is_absolute() {
             return Err("is no absolute path".to_owned());
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = uninterrupted(|| fs::open(&self.path, flags, Mode::empty()));
-        let dir = opened.map_err(|errno| format!("cannot be used: {}", describe(errno)))?;
-        let stat = Linux.stat(&dir).map_err(|errno| format!("cannot be used: {}", describe(errno)))?;
+        let dir = open_directory(&self.path).map_err(|errno| format!("cannot be used: {}", describe(errno)))?;
+        let stat = System.stat(&dir).map_err(|errno| format!("cannot be used: {}", describe(errno)))?;
         let is_sticky = stat.mode & STICKY != 0;
         if stat.uid != uid && !(self.is_shared && stat.uid == 0) {
             return Err(format!("is of uid {}, not {uid}", stat.uid));
@@ -144,7 +140,7 @@ impl Base {
 }
 
 /// The directory `name` in a base that is fit.
-fn make(base: &Base, dir: &OwnedFd, name: &OsStr, uid: u32) -> Result<PathBuf> {
+fn make(base: &Base, dir: &Handle, name: &OsStr, uid: u32) -> Result<PathBuf> {
     let mut own_name = OsString::from(name);
     if base.is_shared {
         own_name.push(format!("-{uid}"));
@@ -157,27 +153,26 @@ fn make(base: &Base, dir: &OwnedFd, name: &OsStr, uid: u32) -> Result<PathBuf> {
     let failed = |call: &str, errno| Error::system(MAKE, &path, call, errno);
     let own_name = CString::new(own_name.as_bytes()).map_err(|_| failed("mkdir", Errno::INVAL))?;
     for _ in 0..ATTEMPTS {
-        match fs::mkdirat(dir, &own_name, Mode::from_raw_mode(OWNER_ALL)) {
+        match fs::mkdirat(dir, &own_name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(failed("mkdir", errno)),
         }
         // A pin: the directory may be one that we cannot read yet, made under a umask that takes that right from us.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let pin = match uninterrupted(|| fs::openat(dir, &own_name, flags, Mode::empty())) {
+        let pin = match open_directory_at(dir, &own_name) {
             Ok(pin) => pin,
             Err(Errno::NOENT) => continue,
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                let kind = Linux.stat_at(dir, &own_name).map_or(FileKind::Unknown, |stat| stat.kind);
+                let kind = System.stat_at(dir, &own_name).map_or(FileKind::Unknown, |stat| stat.kind);
                 let why = format!("a {kind} is there, and it was not touched; move it away");
                 return Err(Error::new(ErrorKind::System, MAKE, path, Errno::NOTDIR, why));
             }
             Err(errno) => return Err(failed("open", errno)),
         };
-        let stat = Linux.stat(&pin).map_err(|errno| failed("fstat", errno))?;
+        let stat = System.stat(&pin).map_err(|errno| failed("fstat", errno))?;
         require_private(&path, &stat, uid)?;
         let private = stat.mode & !OTHERS_ALL | OWNER_ALL;
         if stat.mode != private {
-            Linux.chmod(&pin, private).map_err(|errno| failed("chmod", errno))?;
+            System.chmod(&pin, private).map_err(|errno| failed("chmod", errno))?;
         }
         // Where the path leads now is where its sockets would go.
         let led = fs::statat(fs::CWD, &path, AtFlags::empty()).map(|stat| Stat::from(&stat).id);

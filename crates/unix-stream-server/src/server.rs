@@ -12,6 +12,7 @@ use crate::heal::OldQueue;
 use crate::ownership::Ownership;
 use crate::place::Place;
 use crate::protocol::{Options, Published};
+use crate::sys::Handle;
 use crate::{Builder, Drain, Status, UntilReplaced, Watch};
 
 /// A listening Unix stream socket that owns its path.
@@ -36,7 +37,7 @@ pub struct ServerSocket {
 }
 
 impl ServerSocket {
-    pub(crate) fn new(place: Place<OwnedFd>, options: Options, published: Published<OwnedFd>) -> Self {
+    pub(crate) fn new(place: Place<Handle>, options: Options, published: Published<Handle>) -> Self {
         let Published { socket, id, life } = published;
         ServerSocket { ownership: Ownership::new(place, options, id, life), listener: UnixListener::from(socket) }
     }

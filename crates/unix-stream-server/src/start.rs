@@ -17,9 +17,8 @@ use rustix::io::Errno;
 
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result, describe};
-use crate::sys::Sys;
-use crate::sys::linux::Linux;
-use crate::sys::spawn::{Report, Starting};
+use crate::sys::spawn::{self, Report, Starting};
+use crate::sys::{Sys, System};
 
 pub(crate) const START: &str = "start the server of";
 
@@ -174,6 +173,7 @@ impl StartCommand {
 /// | `TimedOut` | `ETIMEDOUT` | it let nobody in within [`timeout`](StartCommand::timeout); it may still, and keeps the path |
 /// | `Locked` | `EEXIST`, `EACCES` | the path's lock, or `<path>.start`, was not had in time |
 /// | `Invalid` | `EINVAL` | a NUL in an argument, a bad name for the descriptor, and as for [`Builder::create`](crate::Builder::create) |
+/// | `System` | `ENOSYS` | nobody lives there, and this is not Linux, the only system on which servers are started so far |
 /// | others | | as for [`connect()`](crate::connect()) and [`Builder::create`](crate::Builder::create) |
 ///
 /// A client that finds the socket of a server which is being started is queued there and returns at once, as of
@@ -197,6 +197,10 @@ pub fn connect_or_start(path: impl AsRef<Path>, server: &StartCommand) -> Result
         if let Some(stream) = connect_if_alive(path, deadline)? {
             return Ok(stream);
         }
+        if !spawn::IS_SUPPORTED {
+            let why = "nobody serves there, and servers are started on Linux only; start it by other means";
+            return Err(Error::new(ErrorKind::System, START, path, Errno::NOSYS, why));
+        }
         let attempt = if server.wait_listen {
             waiting::start(path, server, deadline)?
         } else {
@@ -206,7 +210,7 @@ pub fn connect_or_start(path: impl AsRef<Path>, server: &StartCommand) -> Result
             Ok(stream) => return Ok(stream),
             // Somebody else is at it: to his server, once it is there.
             Err(busy) if is_over(deadline) => return Err(busy),
-            Err(_) => Linux.pause(pause_after(begin, Duration::from_millis(50))),
+            Err(_) => System.pause(pause_after(begin, Duration::from_millis(50))),
         }
     }
 }

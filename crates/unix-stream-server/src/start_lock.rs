@@ -1,13 +1,13 @@
 //! The lock of those who start servers that create their sockets by themselves.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use crate::error::Result;
 use crate::place::Place;
 use crate::process::Process;
 use crate::protocol::{Lock, Options, Protocol};
-use crate::sys::linux::Linux;
+use crate::sys::{Handle, System};
 use crate::{Builder, ErrorKind};
 
 const START: &str = "start the server of";
@@ -22,9 +22,9 @@ const START: &str = "start the server of";
 #[derive(Debug)]
 #[must_use = "dropping it gives the lock back"]
 pub struct StartLock {
-    place: Place<OwnedFd>,
+    place: Place<Handle>,
     options: Options,
-    lock: Option<Lock<OwnedFd>>,
+    lock: Option<Lock<Handle>>,
     process: Process,
 }
 
@@ -70,6 +70,6 @@ impl Drop for StartLock {
     }
 }
 
-fn protocol<'a>(place: &'a Place<OwnedFd>, options: &'a Options) -> Protocol<'a, Linux> {
-    Protocol { sys: &Linux, place, options, operation: START }
+fn protocol<'a>(place: &'a Place<Handle>, options: &'a Options) -> Protocol<'a, System> {
+    Protocol { sys: &System, place, options, operation: START }
 }

@@ -1,17 +1,32 @@
 //! The seam: every call by which the protocol touches the world, one method a system call.
 //!
-//! The shipping protocol runs over [`linux::Linux`]; in the unit tests the same code runs over a simulated kernel
-//! (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
+//! The shipping protocol runs over [`System`], the real one of the platform; in the unit tests the same code runs over a
+//! simulated kernel (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
+//!
+//! There are two platforms, with the same files and the same items in them: `linux` (Android too), and `posix`, the
+//! systems that have neither `O_PATH` for everything nor a `/proc` of descriptors. Which one it is, is chosen here alone.
 
-pub(crate) mod bound;
-pub(crate) mod diag;
+mod calls;
 pub(crate) mod fork_mark;
 pub(crate) mod inherited;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod linux;
-pub(crate) mod overflow;
-pub(crate) mod peercred;
-pub(crate) mod queue;
-pub(crate) mod spawn;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use linux as platform;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod posix;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use posix as platform;
+
+pub(crate) use calls::uninterrupted;
+pub(crate) use platform::{
+    ADDRESS_MAX, BUSY_LOOKS_DEAD, FOREIGN_NAMES, Handle, LONGEST_PATH, MARK, NAME_BEHIND_DESCRIPTOR_MAX, PATH_MAX,
+    RUNTIME_BASE, SEND_QUIETLY, STICKY_NEEDS_ROOT, System, abstract_address, accept, bound, diag, directory, duplicate,
+    family, handle, is_kernels_own, is_listening, long_address, new_socket, open_below, open_directory,
+    open_directory_at, overflow, own_pidfd_id, peercred, pin_following, queue, spawn, way_around, wipe_on_fork,
+};
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -26,6 +41,9 @@ use crate::{FileKind, PeerCredentials};
 pub(crate) struct FileId {
     pub(crate) dev: u64,
     pub(crate) ino: u64,
+    /// When the file was made: what tells it from the next one of its number, where no pin can keep that from reuse.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) born: (i64, i64),
 }
 
 /// What stat(2) says, as far as the protocol asks.
@@ -42,8 +60,9 @@ pub(crate) struct Stat {
     pub(crate) changed: (i64, u64),
 }
 
-/// What `/proc/locks` says of a flock.
+/// What the system says of a flock (`/proc/locks`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code, reason = "only Linux tells who"))]
 pub(crate) enum FlockHolder {
     Process(u32),
     /// The list was read and nobody that we can see holds it.
@@ -54,9 +73,12 @@ pub(crate) enum FlockHolder {
 
 /// How far a file system reaches: what a refused connection, and a flock, prove there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(all(target_os = "linux", test)), expect(dead_code, reason = "each platform has its own of them"))]
 pub(crate) enum Reach {
     /// Every listener and every flock on it are this kernel's.
     Local,
+    /// The same, but a live listener with a full backlog refuses like a dead one: only a flock proves something.
+    LocalBusyRefuses,
     /// Listeners may be other kernels', and their flocks are seen here.
     SharedWithLocks,
     /// Anything may be another kernel's, unseen.
@@ -64,7 +86,7 @@ pub(crate) enum Reach {
 }
 
 pub(crate) trait Sys {
-    /// An open descriptor; dropping it closes it.
+    /// An open descriptor, or what stands for a file that cannot be opened; dropping it closes it.
     type Fd;
 
     /// `openat(dir, name, O_CREAT|O_EXCL|O_NOFOLLOW, 01400)`
@@ -81,14 +103,14 @@ pub(crate) trait Sys {
     fn stat_path(&self, path: &CStr) -> Result<Stat, Errno>;
     /// `unlinkat(dir, name)`
     fn unlink(&self, dir: &Self::Fd, name: &CStr) -> Result<(), Errno>;
-    /// `renameat2(dir, from, dir, to, RENAME_NOREPLACE)`
+    /// `renameat2(dir, from, dir, to, RENAME_NOREPLACE)`; link and unlink where there is no such call
     fn rename(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
-    /// `renameat2(dir, one, dir, other, RENAME_EXCHANGE)`
+    /// `renameat2(dir, one, dir, other, RENAME_EXCHANGE)`; `ENOSYS` where there is no such call
     fn exchange(&self, dir: &Self::Fd, one: &CStr, other: &CStr) -> Result<(), Errno>;
     /// `renameat(dir, from, dir, to)`
     fn rename_over(&self, dir: &Self::Fd, from: &CStr, to: &CStr) -> Result<(), Errno>;
 
-    /// `openat(dir, name, O_PATH|O_NOFOLLOW)`
+    /// `openat(dir, name, O_PATH|O_NOFOLLOW)`; or the name, and what `fstatat` says of it
     fn pin(&self, dir: &Self::Fd, name: &CStr) -> Result<Self::Fd, Errno>;
     /// `chmod("/proc/thread-self/fd/<pin>", mode)`
     fn chmod(&self, pin: &Self::Fd, mode: u32) -> Result<(), Errno>;
@@ -99,7 +121,7 @@ pub(crate) trait Sys {
 
     /// `socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC)`
     fn socket(&self) -> Result<Self::Fd, Errno>;
-    /// `fchmod(file, mode)`
+    /// `fchmod(file, mode)`. Nothing for a socket that has no name yet, where such have no mode
     fn fchmod(&self, file: &Self::Fd, mode: u32) -> Result<(), Errno>;
     /// `bind(socket)` to `name` in `dir`: by `path` where given, else through the directory's descriptor
     fn bind(&self, socket: &Self::Fd, dir: &Self::Fd, name: &CStr, path: Option<&CStr>) -> Result<(), Errno>;

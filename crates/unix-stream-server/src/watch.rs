@@ -1,11 +1,17 @@
 //! Being told the moment a path is lost, or is back.
 
-mod linux;
 mod path;
+#[cfg_attr(any(target_os = "linux", target_os = "android"), path = "watch/linux.rs")]
+#[cfg_attr(
+    any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"),
+    path = "watch/kqueue.rs"
+)]
+#[cfg_attr(target_os = "illumos", path = "watch/clock.rs")]
+mod platform;
 mod source;
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,8 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::protocol::status_of;
-use crate::sys::linux::Linux;
-use crate::sys::{FileId, Reach, Sys};
+use crate::sys::{FileId, Handle, Reach, Sys, System};
 use crate::{Status, place::Place, trace};
 
 pub use path::{PathEvent, PathReport, PathWatch};
@@ -55,11 +60,14 @@ const AT_ONCE: Duration = Duration::from_nanos(1);
 ///
 /// # How it knows
 ///
-/// inotify(7) on the socket's file and, when that has lost its name, on the directory. Where the file may not be read (its
+/// On Linux: inotify(7) on the socket's file and, when that has lost its name, on the directory. Where the file may not be read (its
 /// mode lacks the read bit) the directory is listened to, whose events for other names cost no look. Where neither may be,
 /// where there is no inotify to be had (a user has 128 instances), and where other hosts change the directory unseen
 /// (NFS, FUSE), it looks once in a while instead: five times a second, or as [`set_interval`](Self::set_interval) says.
 /// [`is_polling`](Self::is_polling) tells.
+///
+/// On macOS and the BSDs kqueue(2) tells of every change of the directory, each of which costs one look; on illumos it
+/// looks once in a while.
 ///
 /// # Hazards
 ///
@@ -84,10 +92,10 @@ const AT_ONCE: Duration = Duration::from_nanos(1);
 /// ```
 pub struct Watch {
     /// The server's, which may be gone: descriptors are few.
-    place: Arc<Place<OwnedFd>>,
+    place: Arc<Place<Handle>>,
     /// Meaningful because the pin keeps the number from reuse.
     id: FileId,
-    _pin: Arc<OwnedFd>,
+    _pin: Arc<Handle>,
     process: Process,
     source: Native,
     hears_file: bool,
@@ -101,7 +109,7 @@ pub struct Watch {
 
 impl Watch {
     /// Of the socket `id` at the place; `pin` holds it.
-    pub(crate) fn new(place: Arc<Place<OwnedFd>>, id: FileId, pin: Arc<OwnedFd>) -> Result<Self> {
+    pub(crate) fn new(place: Arc<Place<Handle>>, id: FileId, pin: Arc<Handle>) -> Result<Self> {
         let failed = |call, errno| Error::system(WATCH, &place.shown, call, errno);
         let mut source = Native::new().map_err(|errno| failed("epoll, timerfd", errno))?;
         let mut watch = Watch {
@@ -110,7 +118,7 @@ impl Watch {
             process: Process::current(),
             hears_file: source.hear_file(&pin).is_ok(),
             hears_name: false,
-            is_local: Linux.reach(&pin) == Ok(Reach::Local),
+            is_local: matches!(System.reach(&pin), Ok(Reach::Local | Reach::LocalBusyRefuses)),
             source,
             _pin: pin,
             interval: INTERVAL,
@@ -214,7 +222,7 @@ impl Watch {
     }
 
     fn status(&self) -> Status {
-        status_of(&Linux, &self.place.dir, &self.place.name, self.id)
+        status_of(&System, &self.place.dir, &self.place.name, self.id)
     }
 
     /// As long as the name is ours, the file tells all: losing the name, it loses a link or is moved. What becomes of the

@@ -9,9 +9,8 @@ use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
 use super::{ADOPT, failed, shown};
 use crate::error::{Error, ErrorKind};
-use crate::sys::Sys;
 use crate::sys::bound::{Bound, bound};
-use crate::sys::linux::Linux;
+use crate::sys::{Sys, System, family, handle, is_listening};
 
 /// Why a descriptor cannot be adopted.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Fault {
 
 /// Is it a listening stream Unix socket? Changes nothing.
 pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<(), Fault> {
-    match sockopt::socket_domain(fd) {
+    match family(fd) {
         Ok(AddressFamily::UNIX) => {}
         Ok(AddressFamily::INET | AddressFamily::INET6) => {
             return Err(Fault::new(Errno::AFNOSUPPORT, "an internet socket"));
@@ -68,7 +67,7 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<(), Fault> {
         Ok(_) => return Err(Fault::new(Errno::PROTOTYPE, "a Unix socket of another type")),
         Err(errno) => return Err(Fault::Unknown(errno)),
     }
-    match sockopt::socket_acceptconn(fd) {
+    match is_listening(fd) {
         Ok(true) => Ok(()),
         Ok(false) if net::getpeername(fd).is_ok() => Err(Fault::new(Errno::INVAL, "a connected socket")),
         Ok(false) => Err(Fault::new(Errno::INVAL, "a socket that does not listen")),
@@ -100,10 +99,10 @@ pub(crate) fn refresh(fd: BorrowedFd<'_>) -> Result<Result<Bound, Errno>, Errno>
 /// Nobody gets in any more by any copy, and who is blocked in connect() wakes: as `Protocol::shut` does, and why is
 /// told there. The listener's accept() comes to an end.
 pub(super) fn shut(listener: UnixListener) -> UnixListener {
-    let listener = OwnedFd::from(listener);
-    let is_shut = Linux.shut(&listener).is_ok();
-    let _ = Linux.listen(&listener, 0);
-    let _ = Linux.listen(&listener, i32::MAX);
+    let listener = handle(OwnedFd::from(listener));
+    let is_shut = System.shut(&listener).is_ok();
+    let _ = System.listen(&listener, 0);
+    let _ = System.listen(&listener, i32::MAX);
     let listener = UnixListener::from(listener);
     if !is_shut {
         // Then nothing ends the queue, and accept() would wait for the next client for ever.

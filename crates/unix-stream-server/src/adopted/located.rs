@@ -4,7 +4,7 @@
 //! what bind(2) was told, which may be relative to another directory, lead elsewhere in another mount namespace, or name a
 //! socket that was replaced since. So a path counts only once the kernel has said that this file is the socket's.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -14,24 +14,23 @@ use super::listener::refresh;
 use crate::error::{Error, ErrorKind, Result, describe};
 use crate::place::Place;
 use crate::sys::bound::Bound;
-use crate::sys::linux::Linux;
-use crate::sys::{FileId, Stat, Sys};
+use crate::sys::{FOREIGN_NAMES, FileId, Handle, Stat, Sys, System, is_kernels_own};
 use crate::{FileKind, Status};
 
 /// A path, and the file there if it was seen to be the socket's.
 #[derive(Debug)]
 pub(crate) struct Located {
-    place: Place<OwnedFd>,
+    place: Place<Handle>,
     /// Meaningful as long as the listener is open, which keeps the number from reuse; or why it is not known.
     id: Result<FileId, Errno>,
 }
 
 impl Located {
-    pub(crate) fn new(place: Place<OwnedFd>, id: FileId) -> Self {
+    pub(crate) fn new(place: Place<Handle>, id: FileId) -> Self {
         Located { place, id: Ok(id) }
     }
 
-    pub(super) fn into_parts(self) -> (Place<OwnedFd>, Result<FileId, Errno>) {
+    pub(super) fn into_parts(self) -> (Place<Handle>, Result<FileId, Errno>) {
         (self.place, self.id)
     }
 
@@ -69,7 +68,7 @@ impl Located {
         match bound.map(|bound| bound.is_at(stat.id)) {
             Ok(Some(true)) => return Ok(Located::new(place, stat.id)),
             // Said of a file system whose device numbers are the kernel's own, that is an answer; else not.
-            Ok(Some(false)) if crate::sys::linux::is_kernels_own(stat.id.dev) => {
+            Ok(Some(false)) if is_kernels_own(stat.id.dev) => {
                 return Err(elsewhere(operation, &place.shown));
             }
             _ => {}
@@ -92,7 +91,7 @@ impl Located {
     }
 
     pub(super) fn status(&self) -> Status {
-        match (self.id, Linux.stat_at(&self.place.dir, &self.place.name)) {
+        match (self.id, System.stat_at(&self.place.dir, &self.place.name)) {
             (Err(errno), _) => Status::Unknown { errno: errno.raw_os_error() },
             (Ok(id), Ok(now)) if now.id == id => Status::Ours,
             (Ok(_), Ok(_)) => Status::Replaced,
@@ -109,19 +108,19 @@ fn elsewhere(operation: &'static str, path: &Path) -> Error {
 
 /// The place of the name that bind(2) was told. None for an abstract or relative name, and for one that leads through
 /// a descriptor, since that was another process's.
-fn bound_place(listener: &UnixListener) -> Option<Place<OwnedFd>> {
+fn bound_place(listener: &UnixListener) -> Option<Place<Handle>> {
     let address = listener.local_addr().ok()?;
-    let path = address.as_pathname().filter(|path| path.is_absolute() && !path.starts_with("/proc"))?;
+    let path = address.as_pathname().filter(|path| path.is_absolute() && !path.starts_with(FOREIGN_NAMES))?;
     Place::open(path, super::ADOPT).ok()
 }
 
 /// The socket's file at the name, pinned. `ESTALE`: there is none, or it is no socket.
-fn file_at(place: &Place<OwnedFd>) -> Result<(OwnedFd, Stat), Errno> {
-    let pin = Linux.pin(&place.dir, &place.name).map_err(|errno| match errno {
+fn file_at(place: &Place<Handle>) -> Result<(Handle, Stat), Errno> {
+    let pin = System.pin(&place.dir, &place.name).map_err(|errno| match errno {
         Errno::NOENT => Errno::STALE,
         errno => errno,
     })?;
-    let stat = Linux.stat(&pin)?;
+    let stat = System.stat(&pin)?;
     if stat.kind == FileKind::Socket { Ok((pin, stat)) } else { Err(Errno::STALE) }
 }
 
@@ -129,16 +128,16 @@ fn file_at(place: &Place<OwnedFd>) -> Result<(OwnedFd, Stat), Errno> {
 /// process, which has just called listen(2) on it.
 ///
 /// It does not tell apart two sockets that this process listens on and that were bound to one name.
-fn answers_from_here(listener: &UnixListener, pin: &OwnedFd, file: &Stat) -> Result<bool, Errno> {
+fn answers_from_here(listener: &UnixListener, pin: &Handle, file: &Stat) -> Result<bool, Errno> {
     let named = bound_place(listener).ok_or(Errno::DESTADDRREQ)?; // no name to compare
-    match Linux.stat_at(&named.dir, &named.name) {
+    match System.stat_at(&named.dir, &named.name) {
         Ok(stat) if stat.id == file.id => {}
         // It may have been renamed since, as after a take-over: then this proof is not to be had.
         Ok(_) | Err(Errno::NOENT) => return Err(Errno::STALE),
         Err(errno) => return Err(errno),
     }
-    match Linux.connect(pin) {
-        Ok(client) => match Linux.peer(&client).and_then(|peer| peer.pid) {
+    match System.connect(pin) {
+        Ok(client) => match System.peer(&client).and_then(|peer| peer.pid) {
             Some(pid) => Ok(pid == std::process::id()),
             None => Err(Errno::SRCH), // somebody in another pid namespace, who has called listen() just now
         },

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -15,14 +14,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
 use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin};
 use crate::sys::diag::find_listener;
-use crate::sys::linux::{Linux, is_kernels_own};
-use crate::sys::{FlockHolder, Stat, Sys};
+use crate::sys::{FlockHolder, Handle, Stat, Sys, System, is_kernels_own};
 use crate::{FileKind, PathState};
 
 pub(super) struct Directory<'a> {
     options: &'a CleanOptions,
     world: &'a World,
-    place: Place<OwnedFd>,
+    place: Place<Handle>,
     shown: PathBuf,
     known_dev: bool,
 }
@@ -50,13 +48,13 @@ struct Entries {
 }
 
 impl<'a> Directory<'a> {
-    pub(super) fn new(options: &'a CleanOptions, world: &'a World, dir: OwnedFd, shown: PathBuf) -> Self {
-        let known_dev = Linux.stat(&dir).is_ok_and(|stat| is_kernels_own(stat.id.dev));
+    pub(super) fn new(options: &'a CleanOptions, world: &'a World, dir: Handle, shown: PathBuf) -> Self {
+        let known_dev = System.stat(&dir).is_ok_and(|stat| is_kernels_own(stat.id.dev));
         let place = Place::within(dir, shown.clone(), c"x");
         Directory { options, world, place, shown, known_dev }
     }
 
-    pub(super) fn dir(&self) -> &OwnedFd {
+    pub(super) fn dir(&self) -> &Handle {
         &self.place.dir
     }
 
@@ -65,13 +63,13 @@ impl<'a> Directory<'a> {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        Linux.stat(&self.place.dir).is_ok_and(|stat| stat.links == 0)
+        System.stat(&self.place.dir).is_ok_and(|stat| stat.links == 0)
     }
 
     /// A name that was asked for: what stands in the way is an error.
     pub(super) fn clean_name(&mut self, name: &CStr, each: Each<'_>) -> Result<()> {
         let mut in_the_way = None;
-        let stat = Linux.stat_at(&self.place.dir, name).ok();
+        let stat = System.stat_at(&self.place.dir, name).ok();
         let peer = stat.and_then(|stat| find_listener(stat.id)).and_then(|listener| listener.holder());
         self.place.turn_to(name);
         self.clean_place(name, true, &mut |event| match event {
@@ -109,20 +107,20 @@ impl<'a> Directory<'a> {
         for (file, name) in locks {
             let name = hash_of_name(&name).and_then(|hash| hashes.get(&hash)).unwrap_or(&name);
             // With the socket of that name all its locks have been seen to.
-            if !done.contains(name) && Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+            if !done.contains(name) && System.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
                 self.clean_one(name, each);
                 done.insert(name.clone());
             }
             each(CleanEvent::Looked);
         }
         for (file, name) in start_locks {
-            if Linux.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+            if System.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
                 self.clean_start_lock(&name, each);
             }
             each(CleanEvent::Looked);
         }
         for (file, name) in self.with_names(temporaries, &mut hashes)? {
-            if Linux.stat_at(&self.place.dir, &file).is_ok() {
+            if System.stat_at(&self.place.dir, &file).is_ok() {
                 self.clean_temporary(&name, each);
             }
             each(CleanEvent::Looked);
@@ -161,7 +159,7 @@ impl<'a> Directory<'a> {
                 continue;
             }
             let kind = match entry.file_type() {
-                FileType::Unknown => Linux.stat_at(&self.place.dir, name).map_or(FileKind::Unknown, |stat| stat.kind),
+                FileType::Unknown => System.stat_at(&self.place.dir, name).map_or(FileKind::Unknown, |stat| stat.kind),
                 FileType::Socket => FileKind::Socket,
                 FileType::RegularFile => FileKind::Regular,
                 FileType::Directory => FileKind::Directory,
@@ -195,7 +193,7 @@ impl<'a> Directory<'a> {
     }
 
     fn clean_place(&mut self, name: &CStr, temporary: bool, each: Each<'_>) {
-        let stat = Linux.stat_at(&self.place.dir, name).ok();
+        let stat = System.stat_at(&self.place.dir, name).ok();
         let is_socket = stat.is_some_and(|stat| stat.kind == FileKind::Socket);
         let listed = stat.is_some_and(|stat| self.is_listed(&stat));
         if is_socket && listed {
@@ -212,7 +210,7 @@ impl<'a> Directory<'a> {
             return self.would_sweep(sweep);
         }
         let options = &self.options.options;
-        Protocol { sys: &Linux, place: &self.place, options, operation: CLEAN }.sweep(sweep)
+        Protocol { sys: &System, place: &self.place, options, operation: CLEAN }.sweep(sweep)
     }
 
     fn tell(&self, swept: Result<Swept>, name: &CStr, sweep: Sweep, each: Each<'_>) {
@@ -262,17 +260,17 @@ impl<'a> Directory<'a> {
         let Place { dir, name, lock, life, beside, .. } = &self.place;
         let mut removed = Vec::new();
         let is_left = |name: &CStr| {
-            let stat = Linux.stat_at(dir, name).ok().filter(is_mark)?;
-            Some(Linux.flock_holder(stat.id) == FlockHolder::Nobody)
+            let stat = System.stat_at(dir, name).ok().filter(is_mark)?;
+            Some(System.flock_holder(stat.id) == FlockHolder::Nobody)
         };
         let left_life = if sweep.life { is_left(life) } else { None };
         if left_life == Some(false) {
             return Err(Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None }));
         }
         let judge = |name: &CStr, proof| {
-            let Ok(pin) = Linux.pin(dir, name) else { return (PathState::Absent, false) };
-            let is_old = Linux.stat(&pin).is_ok_and(|stat| Some(stat.changed) < sweep.changed_before);
-            let state = judge_pin(&Linux, &pin, proof);
+            let Ok(pin) = System.pin(dir, name) else { return (PathState::Absent, false) };
+            let is_old = System.stat(&pin).is_ok_and(|stat| Some(stat.changed) < sweep.changed_before);
+            let state = judge_pin(&System, &pin, proof);
             (state, state == PathState::Dead && is_old)
         };
         let proof = match (self.options.options.assume_local, left_life) {
@@ -311,8 +309,8 @@ impl<'a> Directory<'a> {
     /// Whoever has the lock, as far as that can be seen: then a real run would remove nothing. A file that is not our
     /// mark keeps only those from it who have something `to_remove`.
     fn would_be_locked(&self, to_remove: bool) -> Option<Error> {
-        let stat = Linux.stat_at(&self.place.dir, &self.place.lock).ok()?;
-        let who = match Linux.flock_holder(stat.id) {
+        let stat = System.stat_at(&self.place.dir, &self.place.lock).ok()?;
+        let who = match System.flock_holder(stat.id) {
             _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
             _ if !is_mark(&stat) => return None,
             FlockHolder::Process(pid) => format!("process {pid} holds it"),
@@ -327,7 +325,7 @@ impl<'a> Directory<'a> {
     /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
     fn would_be_asked(&self, name: &CStr, state: PathState) -> bool {
         let denied = PathState::CannotTell { errno: Errno::ACCESS.raw_os_error() };
-        state == denied && Linux.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == Linux.euid())
+        state == denied && System.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == System.euid())
     }
 }
 

@@ -1,12 +1,11 @@
 //! From a path to the directories that are to be cleaned.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::{Directory, Ended};
@@ -14,8 +13,7 @@ use super::{CLEAN, CleanOptions, Each, Leftover, Outcome, found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::sys::diag::BoundFiles;
-use crate::sys::linux::{Linux, uninterrupted};
-use crate::sys::{Stat, Sys};
+use crate::sys::{Handle, Stat, Sys, System, directory, open_below, uninterrupted};
 use crate::{FileKind, PathState};
 
 /// What is deeper is not looked at: each level costs a descriptor.
@@ -48,19 +46,19 @@ pub(super) fn clean(options: &CleanOptions, path: &Path, each: Each<'_>) -> Resu
     if names_a_directory(path) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = uninterrupted(|| fs::open(path, flags, Mode::empty())).map_err(|errno| failed("open", errno))?;
-        return clean_root(options, &world, dir, path, each);
+        return clean_root(options, &world, directory(dir, path), path, each);
     }
     let place =
         Place::open(path, CLEAN).map_err(|error| match error.raw_os_error() == Errno::NOENT.raw_os_error() {
             true => is_missing(path, "its directory is not there"),
             false => error,
         })?;
-    match Linux.stat_at(&place.dir, &place.name) {
+    match System.stat_at(&place.dir, &place.name) {
         Ok(Stat { kind: FileKind::Directory, .. }) => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let dir = uninterrupted(|| fs::openat(&place.dir, &place.name, flags, Mode::empty()))
                 .map_err(|errno| failed("open", errno))?;
-            clean_root(options, &world, dir, path, each)
+            clean_root(options, &world, directory(dir, path), path, each)
         }
         Ok(Stat { kind, .. }) if kind != FileKind::Socket => {
             Err(Error::refused(CLEAN, path, PathState::NotASocket { kind }))
@@ -85,7 +83,7 @@ fn names_a_directory(path: &Path) -> bool {
     !bytes.is_empty() && !bytes.contains(&0) && matches!(last, b"" | b"." | b"..")
 }
 
-fn clean_root(options: &CleanOptions, world: &World, dir: OwnedFd, path: &Path, each: Each<'_>) -> Result<()> {
+fn clean_root(options: &CleanOptions, world: &World, dir: Handle, path: &Path, each: Each<'_>) -> Result<()> {
     let gone = || {
         let why = "it was removed while it was cleaned";
         Error::new(ErrorKind::System, CLEAN, path, Errno::NOENT, why)
@@ -131,21 +129,5 @@ fn descend(
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(errno) => found(each, path.clone(), Leftover::Directory, failed("open", errno)),
         }
-    }
-}
-
-/// A directory in a directory: not a link to one, and not one that something is mounted on (`EXDEV`).
-fn open_below(parent: &OwnedFd, name: &CString) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    match uninterrupted(|| fs::openat2(parent, name, flags, Mode::empty(), resolve)) {
-        // Before Linux 5.6, or forbidden by a filter that does not know it. Then a bind mount of the same file system
-        // is entered.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let dir = uninterrupted(|| fs::openat(parent, name, flags, Mode::empty()))?;
-            let (above, below) = (Linux.stat(parent)?, Linux.stat(&dir)?);
-            if above.id.dev == below.id.dev { Ok(dir) } else { Err(Errno::XDEV) }
-        }
-        result => result,
     }
 }

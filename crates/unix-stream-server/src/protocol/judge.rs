@@ -191,10 +191,13 @@ pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, proof: Proof) -> PathState
         Err(Errno::AGAIN) => PathState::Busy,
         // A listening socket of another type, or a connected datagram socket: alive.
         Err(Errno::PROTOTYPE) => PathState::OtherType,
-        // Nobody listens, if this is the kernel that would know: through NFS and its like, live servers refuse too.
+        // Nobody listens, if this is the kernel that would know: through NFS and its like, live servers refuse too; and so
+        // do, on some systems, busy ones.
         Err(Errno::CONNREFUSED) if proof == Proof::Caller => PathState::Dead,
         Err(Errno::CONNREFUSED) => match (sys.reach(pin), proof) {
-            (Ok(Reach::Local), _) | (Ok(Reach::SharedWithLocks), Proof::LifeLock) => PathState::Dead,
+            (Ok(Reach::Local), _) | (Ok(Reach::LocalBusyRefuses | Reach::SharedWithLocks), Proof::LifeLock) => {
+                PathState::Dead
+            }
             (Ok(_), _) => PathState::CannotTell { errno: Errno::CONNREFUSED.raw_os_error() },
             (Err(errno), _) => PathState::CannotTell { errno: errno.raw_os_error() },
         },

@@ -12,14 +12,14 @@ use rustix::io::Errno;
 
 use super::Protocol;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::linux::MARK;
+use crate::sys::MARK;
 use crate::sys::{FileId, FlockHolder, Stat, Sys};
 use crate::{FileKind, LockScope, trace};
 
 /// How often a lock file that vanishes under our hands is tried again at once.
 const RESTARTS: usize = 8;
 /// The mark after a umask has taken the owner's read bit away, until the creator gives it back.
-const MARK_MASKED: u32 = 0o1000;
+const MARK_MASKED: u32 = MARK & !0o400;
 /// How long another user's lock that nobody seems to hold is given, in case its owner is between open and flock.
 const DENIED_GRACE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
@@ -337,6 +337,17 @@ impl<S: Sys> Protocol<'_, S> {
             let _ = self.sys.unlink(dir, name);
         }
         drop(lock.file);
+    }
+
+    /// Under the short lock: a life lock by which nothing was published. One that a dead server had left stays with that
+    /// server's socket, unlocked, as it was found: where a refusal proves nothing, it is what proves the death.
+    pub(super) fn unlock_unused(&self, life: Lock<S::Fd>) {
+        let is_socket = |stat: Stat| stat.kind == FileKind::Socket;
+        if life.inherited && self.sys.stat_at(&self.place.dir, &self.place.name).is_ok_and(is_socket) {
+            drop(life.file);
+        } else {
+            self.unlock(life);
+        }
     }
 
     /// The error for a lock file of our own that cannot be flocked.

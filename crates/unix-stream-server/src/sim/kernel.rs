@@ -42,6 +42,8 @@ pub(super) enum FileSystem {
     WithoutModes,
     /// Two names cannot change places.
     WithoutExchange,
+    /// A kernel that refuses who comes to a full backlog, as if the server were dead; and it is full all the time.
+    BusyRefuses,
 }
 
 /// The mark of a server that may be replaced.
@@ -376,6 +378,7 @@ impl Kernel {
             Call::Reach(_) => Ok(Reply::Reach(match self.file_system {
                 FileSystem::Shared => Reach::Unknown,
                 FileSystem::SharedWithLocks => Reach::SharedWithLocks,
+                FileSystem::BusyRefuses => Reach::LocalBusyRefuses,
                 FileSystem::Local
                 | FileSystem::WithoutFlock
                 | FileSystem::WithoutModes

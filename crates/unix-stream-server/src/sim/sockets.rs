@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use rustix::io::Errno;
 
 use super::calls::{FdNumber, Name, Reply};
-use super::kernel::{Ino, Kernel, PROCESSES, Pid, maker};
+use super::kernel::{FileSystem, Ino, Kernel, PROCESSES, Pid, maker};
 use super::process::{Client, Object};
 
 const QUEUE: usize = 4;
@@ -115,6 +115,9 @@ impl Kernel {
 
     pub(super) fn connect(&mut self, party: Pid, inode: Ino) -> Result<Reply, Errno> {
         let number = self.listener_of(inode).ok_or(Errno::CONNREFUSED)?;
+        if self.file_system == FileSystem::BusyRefuses {
+            return Err(Errno::CONNREFUSED);
+        }
         if self.queues {
             let socket = self.sockets[usize::from(number)].as_mut().ok_or(Errno::CONNREFUSED)?;
             if socket.is_full() {

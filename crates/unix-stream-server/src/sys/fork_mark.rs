@@ -1,8 +1,8 @@
 //! Which process this is, so that a fork can be told: a number that none of its forked children has, nor theirs.
 //!
 //! A process id does not do. A child in a pid namespace of its own can have its parent's number, which is 1 in every
-//! container. So the number is kept in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK`, since Linux
-//! 4.14; madvise(2)), who then finds a zero there and makes a number of its own. Reading it is no system call. The
+//! container. So the number is kept in a page that the kernel wipes in a forked child (`MADV_WIPEONFORK` of Linux
+//! and its like), who then finds a zero there and makes a number of its own. Reading it is no system call. The
 //! process's id is kept beside it, for people, so that it need not be asked for each time.
 //!
 //! # Safety
@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::ptr::{self, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 const SIZE: usize = size_of::<Page>(); // the kernel rounds up to a page
 
@@ -81,7 +81,7 @@ fn map() -> Option<*mut Page> {
     let page = unsafe { mmap_anonymous(ptr::null_mut(), SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
     let page = page.ok()?;
     // SAFETY: the mapping just made, and an advice that changes nothing in this process.
-    if unsafe { madvise(page, SIZE, Advice::LinuxWipeOnFork) }.is_ok() {
+    if unsafe { super::wipe_on_fork(page, SIZE) } {
         return Some(page.cast());
     }
     // SAFETY: a mapping of our own of which nobody knows.

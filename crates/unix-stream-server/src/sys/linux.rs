@@ -1,37 +1,65 @@
-//! The real kernel, through rustix.
+//! Linux, and Android, through rustix: what a file is, is held by a descriptor of it (`O_PATH`), and `/proc` leads back.
 
-use std::collections::hash_map::RandomState;
-use std::ffi::{CStr, CString};
+pub(crate) mod bound;
+pub(crate) mod diag;
+mod memory;
+pub(crate) mod overflow;
+mod paths;
+pub(crate) mod peercred;
+pub(crate) mod queue;
+mod sockets;
+pub(crate) mod spawn;
+
+use std::ffi::CStr;
 use std::fs;
-use std::hash::{BuildHasher, Hasher};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self as sysfs, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{self as sysfs, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{self, Shutdown, SocketAddrUnix, SocketType};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::clock_nanosleep_relative;
 use rustix::time::{ClockId, Timespec};
 
+use super::calls::{jitter, uninterrupted};
 use super::{FileId, FlockHolder, Reach, Stat, Sys};
-use crate::{FileKind, PeerCredentials};
+use crate::PeerCredentials;
+
+pub(crate) use memory::wipe_on_fork;
+pub(crate) use paths::{
+    NAME_BEHIND_DESCRIPTOR_MAX, directory, duplicate, handle, long_address, open_below, open_directory,
+    open_directory_at, pin_following, proc_path, way_around,
+};
+pub(crate) use sockets::{SEND_QUIETLY, abstract_address, accept, family, is_listening, new_socket};
+
+/// An open descriptor; `O_PATH` makes one of any file.
+pub(crate) type Handle = OwnedFd;
 
 /// A lock file of ours: sticky, and no right but the owner's read. Set atomically with creation.
 pub(crate) const MARK: u32 = 0o1400;
-
-/// Where a thread's descriptors are files.
-pub(crate) const PROC_FD: &str = "/proc/thread-self/fd/";
-
-/// Calls that a signal can interrupt are tried again this often, so that no storm of signals can hold us for ever.
-const INTERRUPTIONS: usize = 1_000;
+/// `sizeof sun_path` less the NUL that other programs expect there (unix(7)).
+pub(crate) const ADDRESS_MAX: usize = 107;
+/// `PATH_MAX` less the NUL.
+pub(crate) const PATH_MAX: usize = 4095;
+/// What is longer than an address is bound and reached through a descriptor.
+pub(crate) const LONGEST_PATH: usize = PATH_MAX;
+/// Names with which the bound name of a socket that leads through somebody's descriptor begins.
+pub(crate) const FOREIGN_NAMES: &str = "/proc";
+/// A full backlog says EAGAIN, a dead socket ECONNREFUSED.
+pub(crate) const BUSY_LOOKS_DEAD: bool = false;
+/// Whoever owns a file can set its sticky bit.
+pub(crate) const STICKY_NEEDS_ROOT: bool = false;
+/// Where root's daemons have their runtime directories.
+pub(crate) const RUNTIME_BASE: &str = "/run";
 
 /// How often a long list of locks is read before what it does not show is taken for absent.
 const LOCK_LIST_READS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Linux;
+pub(crate) struct System;
 
-impl Sys for Linux {
+impl Sys for System {
     type Fd = OwnedFd;
 
     fn create_lock(&self, dir: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
@@ -103,7 +131,7 @@ impl Sys for Linux {
     }
 
     fn socket(&self) -> Result<OwnedFd, Errno> {
-        new_socket(SocketFlags::CLOEXEC)
+        new_socket(SocketType::STREAM, true)
     }
 
     fn fchmod(&self, file: &OwnedFd, mode: u32) -> Result<(), Errno> {
@@ -133,13 +161,13 @@ impl Sys for Linux {
     fn connect_path(&self, path: &CStr) -> Result<OwnedFd, Errno> {
         let address = SocketAddrUnix::new(path)?;
         // Never a blocking connect: on a full backlog it sleeps for ever.
-        let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let socket = new_socket(SocketType::STREAM, false)?;
         uninterrupted(|| net::connect(&socket, &address))?;
         Ok(socket)
     }
 
     fn peer(&self, socket: &OwnedFd) -> Option<PeerCredentials> {
-        super::peercred::peer_credentials(socket.as_fd()).ok().flatten()
+        peercred::peer_credentials(socket.as_fd()).ok().flatten()
     }
 
     fn euid(&self) -> u32 {
@@ -165,77 +193,23 @@ impl Sys for Linux {
     }
 
     fn pause(&self, most: Duration) {
-        // A fresh RandomState has fresh random keys: jitter without a dependency or shared state.
-        let chance = RandomState::new().build_hasher().finish();
-        let half = most / 2;
-        let span = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
-        let pause = Timespec::try_from(half + Duration::from_nanos(chance % span));
+        let pause = Timespec::try_from(jitter(most));
         // Whatever is left after a signal is left: our caller looks at the clock, and a storm of signals, each of which
         // would have a little more to be slept, could hold us for ever.
         let _ = pause.map(|pause| clock_nanosleep_relative(ClockId::Monotonic, &pause));
     }
 }
 
-pub(crate) fn new_socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
-    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+/// The number of this process that no other will ever have, where the kernel gives such (pidfs, since Linux 6.9).
+pub(crate) fn own_pidfd_id() -> Option<u64> {
+    const PIDFS: u32 = 0x5049_4446; // PID_FS_MAGIC of linux/magic.h
+    let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+    let file_system = file_system_magic(&pidfd).ok()?;
+    // Before that, all of them were one file.
+    (file_system == PIDFS).then(|| sysfs::fstat(&pidfd).ok()).flatten().map(|stat| stat.st_ino)
 }
 
-pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    for _ in 0..INTERRUPTIONS {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::INTR)
-}
-
-/// `/proc/thread-self/fd/N`, or `.../N/name`: the way to a descriptor's file at any path length.
-///
-/// Not `/proc/self`, which is the table of the thread group's leader: a thread that has unshared its own
-/// (`CLONE_FILES`) would be led to another file of the same number.
-pub(crate) fn proc_path(fd: BorrowedFd<'_>, name: Option<&CStr>) -> Result<CString, Errno> {
-    let mut path = format!("{PROC_FD}{}", fd.as_raw_fd()).into_bytes();
-    if let Some(name) = name {
-        path.push(b'/');
-        path.extend_from_slice(name.to_bytes());
-    }
-    CString::new(path).map_err(|_| Errno::INVAL)
-}
-
-impl From<&sysfs::Stat> for Stat {
-    #[expect(
-        clippy::unnecessary_cast,
-        clippy::cast_sign_loss,
-        reason = "the widths of struct stat differ between the architectures; sizes and nanoseconds are never negative"
-    )]
-    fn from(stat: &sysfs::Stat) -> Self {
-        Stat {
-            id: FileId { dev: stat.st_dev as u64, ino: stat.st_ino as u64 },
-            kind: kind(FileType::from_raw_mode(stat.st_mode)),
-            mode: stat.st_mode & 0o7777,
-            links: stat.st_nlink as u64,
-            size: stat.st_size as u64,
-            uid: stat.st_uid,
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        }
-    }
-}
-
-fn kind(kind: FileType) -> FileKind {
-    match kind {
-        FileType::RegularFile => FileKind::Regular,
-        FileType::Directory => FileKind::Directory,
-        FileType::Symlink => FileKind::Symlink,
-        FileType::Fifo => FileKind::Fifo,
-        FileType::Socket => FileKind::Socket,
-        FileType::CharacterDevice => FileKind::CharacterDevice,
-        FileType::BlockDevice => FileKind::BlockDevice,
-        FileType::Unknown => FileKind::Unknown,
-    }
-}
-
-pub(crate) fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
+fn file_system_magic(file: &OwnedFd) -> Result<u32, Errno> {
     Ok(uninterrupted(|| sysfs::fstatfs(file))?.f_type as u32)
 }
 

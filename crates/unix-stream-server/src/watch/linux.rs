@@ -15,6 +15,7 @@ use rustix::time::{
 };
 
 use super::source::{Heard, Source};
+use crate::sys::Handle;
 use crate::sys::linux::proc_path;
 
 /// More than a queue holds (`fs.inotify.max_queued_events` is 16,384): who has taken so many has all that were there.
@@ -33,7 +34,7 @@ const NAME: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
-pub(super) struct Linux {
+pub(super) struct Native {
     epoll: OwnedFd,
     timer: OwnedFd,
     /// Made when it is first needed: a user has 128 of them.
@@ -43,7 +44,7 @@ pub(super) struct Linux {
     process: Option<OwnedFd>,
 }
 
-impl Linux {
+impl Native {
     fn inotify(&mut self) -> Result<&OwnedFd, Errno> {
         if self.inotify.is_none() {
             let instance = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
@@ -54,7 +55,7 @@ impl Linux {
     }
 
     /// Through the descriptor, so that it is that very file, whatever its name leads to by now.
-    fn watch(&mut self, file: &OwnedFd, what: WatchFlags) -> Result<i32, Errno> {
+    fn watch(&mut self, file: &Handle, what: WatchFlags) -> Result<i32, Errno> {
         let path = proc_path(file.as_fd(), None)?;
         inotify::add_watch(self.inotify()?, path, what)
     }
@@ -93,20 +94,20 @@ impl Linux {
     }
 }
 
-impl Source for Linux {
+impl Source for Native {
     fn new() -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &timer, EventData::new_u64(0), EventFlags::IN)?;
-        Ok(Linux { epoll, timer, inotify: None, file: None, name: None, process: None })
+        Ok(Native { epoll, timer, inotify: None, file: None, name: None, process: None })
     }
 
-    fn hear_file(&mut self, pin: &OwnedFd) -> Result<(), Errno> {
+    fn hear_file(&mut self, pin: &Handle) -> Result<(), Errno> {
         self.file = Some(self.watch(pin, FILE)?);
         Ok(())
     }
 
-    fn hear_name(&mut self, dir: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    fn hear_name(&mut self, dir: &Handle, name: &CStr) -> Result<(), Errno> {
         let wd = self.watch(dir, NAME)?;
         self.name = Some((wd, name.to_owned()));
         Ok(())
@@ -161,7 +162,7 @@ fn has_ended(process: &OwnedFd) -> bool {
     poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
-impl AsFd for Linux {
+impl AsFd for Native {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }

@@ -1,7 +1,7 @@
 //! Being told who comes and goes at any path, our own or not.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,7 @@ use crate::place::Place;
 use crate::probe::{Pinned, inspect_pinned};
 use crate::process::Process;
 use crate::sys::diag::find_listener;
-use crate::sys::linux::Linux;
-use crate::sys::{FileId, Sys};
+use crate::sys::{FileId, Handle, Sys, System, duplicate};
 use crate::{Inspection, PathState};
 
 const WATCH_PATH: &str = "watch";
@@ -91,7 +90,7 @@ pub struct PathWatch {
     path: PathBuf,
     process: Process,
     source: Native,
-    dir: Option<OwnedFd>,
+    dir: Option<Handle>,
     hears: bool,
     interval: Duration,
     /// The first server's file.
@@ -275,7 +274,7 @@ impl PathWatch {
         if self.ours.is_none() && is_served(state) {
             // One more descriptor of it: the other follows what is there.
             let again = file.as_ref().and_then(|file| {
-                let pin = rustix::io::fcntl_dupfd_cloexec(&file.pin, 3).ok()?;
+                let pin = duplicate(&file.pin).ok()?;
                 Some(Pinned { pin, ..*file })
             });
             self.ours = again;
@@ -283,7 +282,7 @@ impl PathWatch {
         self.seen = file;
     }
 
-    fn listen_at(&mut self, place: Place<OwnedFd>) {
+    fn listen_at(&mut self, place: Place<Handle>) {
         self.source.leave_name();
         self.hears = self.source.hear_name(&place.dir, &place.name).is_ok();
         self.dir = Some(place.dir);
@@ -312,7 +311,7 @@ impl PathWatch {
     }
 
     fn dir_is_in_place(&self) -> bool {
-        let opened = self.dir.as_ref().and_then(|dir| Linux.stat(dir).ok()).map(|stat| stat.id);
+        let opened = self.dir.as_ref().and_then(|dir| System.stat(dir).ok()).map(|stat| stat.id);
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         opened.is_some() && opened == file_at(parent)
     }

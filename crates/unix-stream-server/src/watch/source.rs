@@ -1,13 +1,15 @@
 //! The one interface behind which a system says that something has happened: what a port has to bring along.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::sys::Handle;
+
 /// The system's own.
-pub(super) type Native = super::linux::Linux;
+pub(super) type Native = super::platform::Native;
 
 /// What has been heard since it was asked last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +40,9 @@ impl Heard {
 pub(super) trait Source: AsFd + Sized {
     fn new() -> Result<Self, Errno>;
     /// Hear whenever this very file gets another name, loses one, or is moved: chmod may be heard too.
-    fn hear_file(&mut self, pin: &OwnedFd) -> Result<(), Errno>;
+    fn hear_file(&mut self, pin: &Handle) -> Result<(), Errno>;
     /// Hear whenever something is put at, or taken from, a name in a directory.
-    fn hear_name(&mut self, dir: &OwnedFd, name: &CStr) -> Result<(), Errno>;
+    fn hear_name(&mut self, dir: &Handle, name: &CStr) -> Result<(), Errno>;
     /// No longer.
     fn leave_name(&mut self);
     /// Hear the end of a process, instead of that of another before.

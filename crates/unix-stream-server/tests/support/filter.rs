@@ -1,4 +1,4 @@
-//! A kernel that cannot exchange two names, as some file systems cannot: renameat2(2) with `RENAME_EXCHANGE` says EINVAL.
+//! A kernel that lacks something, as older and smaller ones do: a call, with just this argument if one is given, fails.
 //!
 //! # Safety
 //!
@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "prctl(2) with a filter has no safe wrapper")]
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, EINVAL, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO,
+    BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, EINVAL, SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_long,
     sock_filter, sock_fprog,
 };
 
@@ -16,23 +16,33 @@ const LOAD: u32 = BPF_LD | BPF_W | BPF_ABS;
 const IF_EQUAL: u32 = BPF_JMP | BPF_JEQ | BPF_K;
 const RETURN: u32 = BPF_RET | BPF_K;
 
-/// Where `struct seccomp_data` has the number of the call, and the low half of its fifth argument, on little-endian machines.
+/// Where `struct seccomp_data` has the number of the call, and the low half of its arguments, on little-endian machines.
 const NUMBER: u32 = 0;
-const FLAGS: u32 = 16 + 4 * 8;
+const ARGUMENTS: u32 = 16;
 
-/// From here on, no two names are exchanged by this thread.
+/// From here on, no two names are exchanged by this thread: renameat2(2) with `RENAME_EXCHANGE` says EINVAL, as of some
+/// file systems.
 pub fn without_exchange() {
+    without(libc::SYS_renameat2, Some((4, libc::RENAME_EXCHANGE)), EINVAL);
+}
+
+/// From here on, this call of this thread fails: always, or if the argument of this number (the first is 0) has this value.
+pub fn without(call: c_long, argument: Option<(u32, u32)>, errno: i32) {
     const fn step(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
         sock_filter { code: code as u16, jt, jf, k }
     }
-    let mut steps = [
-        step(LOAD, NUMBER, 0, 0),
-        step(IF_EQUAL, libc::SYS_renameat2 as u32, 0, 3),
-        step(LOAD, FLAGS, 0, 0),
-        step(IF_EQUAL, libc::RENAME_EXCHANGE, 0, 1),
-        step(RETURN, SECCOMP_RET_ERRNO | EINVAL as u32, 0, 0),
-        step(RETURN, SECCOMP_RET_ALLOW, 0, 0),
-    ];
+    let call = u32::try_from(call).expect("the number of a call");
+    let mut steps = vec![step(LOAD, NUMBER, 0, 0)];
+    match argument {
+        Some((number, value)) => steps.extend([
+            step(IF_EQUAL, call, 0, 3),
+            step(LOAD, ARGUMENTS + 8 * number, 0, 0),
+            step(IF_EQUAL, value, 0, 1),
+        ]),
+        None => steps.push(step(IF_EQUAL, call, 0, 1)),
+    }
+    steps.push(step(RETURN, SECCOMP_RET_ERRNO | errno as u32, 0, 0));
+    steps.push(step(RETURN, SECCOMP_RET_ALLOW, 0, 0));
     let program = sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     // SAFETY: see the head of this file.
     let done = unsafe {

@@ -50,6 +50,42 @@ fn p2_a_life_lock_left_behind_proves_death_only_where_its_flock_would_be_seen() 
 }
 
 #[test]
+fn p1_to_p5_hold_with_a_life_lock_where_a_busy_server_refuses_like_a_dead_one() {
+    use Party::{ClaimAbandonLifetime, ClaimDrainLifetime, HealLifetime};
+    // Beside another, one that heals cannot tell whether that one lives, and says so; alone it can heal.
+    let companies: [&[Party]; 4] = [
+        &[ClaimDrainLifetime, ClaimDrainLifetime],
+        &[ClaimDrainLifetime, ClaimAbandonLifetime],
+        &[ClaimAbandonLifetime, ClaimAbandonLifetime],
+        &[HealLifetime],
+    ];
+    let kernels = beginnings().into_iter().filter(|(name, _)| matches!(*name, "nothing" | "dead+life"));
+    let kernels: Vec<_> = kernels.collect();
+    let on = |parties: &[Party]| {
+        let roles: Vec<Role> = parties.iter().map(|&party| Role { party, user: 1 }).collect();
+        kernels.iter().map(move |&(beginning, mut kernel)| {
+            kernel.file_system = FileSystem::BusyRefuses;
+            Scenario::new(&roles, beginning, kernel).within(CRASH)
+        })
+    };
+    explore_all(companies.into_iter().flat_map(on), 100_000);
+}
+
+#[test]
+fn p2_there_a_refusal_without_a_life_lock_left_behind_is_not_death() {
+    let with_life: Create = |sim| fresh_create(sim, Party::ClaimDrainLifetime);
+    let dead = Kernel::new().with(Name::Socket, FileKind::Socket, 0o600, 0, false);
+    for start in [create as Create, with_life] {
+        let (created, after) = on(FileSystem::BusyRefuses, dead, start);
+        assert_eq!(created, Err(ErrorKind::CannotTell));
+        assert!(after.has(Name::Socket) && !after.has(Name::Lock) && !after.has(Name::Life));
+    }
+    let left = dead.with(Name::Life, FileKind::Regular, 0o1400, 0, false);
+    assert_eq!(on(FileSystem::BusyRefuses, left, with_life).0, Ok(()));
+    assert_eq!(on(FileSystem::BusyRefuses, dead, fresh_create_assuming_local).0, Ok(()));
+}
+
+#[test]
 fn p3_without_flock_nothing_is_created_and_nothing_is_left() {
     let (created, after) = on(FileSystem::WithoutFlock, Kernel::new(), create);
     assert_eq!(created, Err(ErrorKind::System));

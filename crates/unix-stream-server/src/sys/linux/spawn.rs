@@ -40,6 +40,9 @@ use std::{io, ptr};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+/// Whether servers can be started here.
+pub(crate) const IS_SUPPORTED: bool = true;
+
 /// SD_LISTEN_FDS_START of sd_listen_fds(3).
 const LISTENER: c_int = 3;
 /// Where the server's end of the channel waits for exec to close it.
@@ -171,7 +174,7 @@ impl Starting {
     /// What there is to be known, if there is.
     pub(crate) fn report(&self) -> Option<Report> {
         let mut word = [0; 8];
-        match super::linux::uninterrupted(|| net::recv(&self.channel, &mut word[..], RecvFlags::DONTWAIT)) {
+        match crate::sys::uninterrupted(|| net::recv(&self.channel, &mut word[..], RecvFlags::DONTWAIT)) {
             Err(Errno::AGAIN) => None,
             Ok((8, _)) => {
                 let [a, b, c, d, e, f, g, h] = word;

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
 use super::diag::{ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, SHOW_QUEUE, UNIX_DIAG_RQLEN, check_answer, request};
-use super::linux::uninterrupted;
+use crate::sys::uninterrupted;
 
 // linux/unix_diag.h
 const SHOW_CLIENTS: u32 = 0x08;

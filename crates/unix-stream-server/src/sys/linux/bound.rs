@@ -9,11 +9,11 @@ use rustix::fs as sysfs;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
 
-use super::FileId;
 use super::diag::{
     ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN,
     UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, check_answer, request, u16_at, u32_at,
 };
+use crate::sys::FileId;
 
 /// What the kernel says of a listening socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

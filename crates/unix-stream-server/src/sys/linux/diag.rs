@@ -12,8 +12,8 @@ use rustix::fs as sysfs;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
-use super::FileId;
 use crate::PeerCredentials;
+use crate::sys::FileId;
 
 // linux/netlink.h, linux/sock_diag.h, linux/unix_diag.h
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
