@@ -54,7 +54,9 @@
  *		working directory, signal, environment, atexit(), thread. All
  *		descriptors are close-on-exec.
  * Paths	Up to 4,095 bytes, with up to 255 in the last component, though
- *		a socket address takes only 107 (needs /proc for more). A
+ *		a socket address takes only 107 (needs /proc for more). On
+ *		systems other than Linux, for which this was only type-checked,
+ *		only what an address takes: 103, on illumos 107. A
  *		relative path means the working directory of the call; a later
  *		chdir() does no harm. In the functions that create, the last
  *		component is never followed: a symbolic link is ENOTSOCK.

@@ -2,13 +2,13 @@
 //!
 //! # Safety
 //!
-//! `malloc` gives memory that is aligned for every type of C's (`max_align_t`), which is checked to be enough for what
-//! is put there. A [`Room`] owns its memory alone until [`Room::fill`] gives it away with a value in it; [`take_back`]
+//! `malloc` gives memory that is aligned for every type of C's, and so for `long long`, which is checked to be enough for
+//! what is put there. A [`Room`] owns its memory alone until [`Room::fill`] gives it away with a value in it; [`take_back`]
 //! relies on its caller for a pointer that came from there and is not used again. A `struct stat` is integers and
 //! padding only, for which all zeros is a value.
 #![expect(unsafe_code, reason = "C's memory has no safe interface")]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_longlong};
 use std::fs::Metadata;
 use std::mem::{align_of, size_of, zeroed};
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,7 @@ use crate::types::Stat;
 pub(crate) struct Room<T>(NonNull<T>);
 
 impl<T> Room<T> {
-    const ALIGNED: () = assert!(align_of::<T>() <= align_of::<libc::max_align_t>());
+    const ALIGNED: () = assert!(align_of::<T>() <= align_of::<c_longlong>());
 
     /// Errors: ENOMEM.
     pub(crate) fn new() -> Result<Self, Failure> {
@@ -110,10 +110,19 @@ pub(crate) fn stat(data: Option<&Metadata>, (dev, ino): (u64, u64)) -> Stat {
     stat.st_blksize = data.blksize() as _;
     stat.st_blocks = data.blocks() as _;
     stat.st_atime = data.atime() as _;
-    stat.st_atime_nsec = data.atime_nsec() as _;
     stat.st_mtime = data.mtime() as _;
-    stat.st_mtime_nsec = data.mtime_nsec() as _;
     stat.st_ctime = data.ctime() as _;
-    stat.st_ctime_nsec = data.ctime_nsec() as _;
+    #[cfg(not(target_os = "netbsd"))]
+    {
+        stat.st_atime_nsec = data.atime_nsec() as _;
+        stat.st_mtime_nsec = data.mtime_nsec() as _;
+        stat.st_ctime_nsec = data.ctime_nsec() as _;
+    }
+    #[cfg(target_os = "netbsd")]
+    {
+        stat.st_atimensec = data.atime_nsec() as _;
+        stat.st_mtimensec = data.mtime_nsec() as _;
+        stat.st_ctimensec = data.ctime_nsec() as _;
+    }
     stat
 }

@@ -8,7 +8,7 @@
 //! All start the workers as this very program again, in a hidden mode: a program that uses this crate calls
 //! [`worker`] when its first argument is [`WORKER`].
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 compile_error!("the torture knows Linux alone: it reads /proc, and makes sockets by Linux's calls");
 
 mod by_hand;

@@ -414,6 +414,23 @@ fn a_dropped_claim_leaves_nothing_and_changes_nothing() {
     }
 }
 
+/// Where other kernels serve too, or a busy server refuses, it is the only proof that the server is dead.
+#[test]
+fn a_claim_given_up_over_a_dead_servers_socket_leaves_that_servers_life_lock() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    put_dead(&path);
+    put_file(&dir.join("s.owner"), b"", 0o1400);
+    let before = dir.files();
+    let claim = lifetime().claim(&path).expect("claim");
+    assert_eq!(claim.state(), PathState::Dead);
+    drop(claim);
+    assert_eq!(dir.files(), before);
+    // Nobody holds it.
+    lifetime().create(&path).expect("in the place of the dead one").close().expect("close");
+    assert_eq!(dir.names(), [""; 0]);
+}
+
 /// It is the life lock that is in the way, and so it is the life lock that has to go.
 #[test]
 fn what_is_in_the_way_of_a_life_lock_is_named() {

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
 use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin};
 use crate::sys::diag::find_listener;
-use crate::sys::{FlockHolder, Handle, Stat, Sys, System, is_kernels_own};
+use crate::sys::{FlockHolder, Handle, Stat, Sys, System, entry_type, is_kernels_own};
 use crate::{FileKind, PathState};
 
 pub(super) struct Directory<'a> {
@@ -158,7 +158,7 @@ impl<'a> Directory<'a> {
             if matches!(name.to_bytes(), b"." | b"..") || !seen.insert(name.to_owned()) {
                 continue;
             }
-            let kind = match entry.file_type() {
+            let kind = match entry_type(&entry) {
                 FileType::Unknown => System.stat_at(&self.place.dir, name).map_or(FileKind::Unknown, |stat| stat.kind),
                 FileType::Socket => FileKind::Socket,
                 FileType::RegularFile => FileKind::Regular,

@@ -6,6 +6,7 @@ mod memory;
 pub(crate) mod overflow;
 mod paths;
 pub(crate) mod peercred;
+pub(crate) mod pidfd;
 pub(crate) mod queue;
 mod sockets;
 pub(crate) mod spawn;
@@ -18,7 +19,6 @@ use std::time::{Duration, Instant};
 use rustix::fs::{self as sysfs, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{self, Shutdown, SocketAddrUnix, SocketType};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::clock_nanosleep_relative;
 use rustix::time::{ClockId, Timespec};
 
@@ -28,7 +28,7 @@ use crate::PeerCredentials;
 
 pub(crate) use memory::wipe_on_fork;
 pub(crate) use paths::{
-    NAME_BEHIND_DESCRIPTOR_MAX, directory, duplicate, handle, long_address, open_below, open_directory,
+    NAME_BEHIND_DESCRIPTOR_MAX, directory, duplicate, entry_type, handle, long_address, open_below, open_directory,
     open_directory_at, pin_following, proc_path, way_around,
 };
 pub(crate) use sockets::{SEND_QUIETLY, abstract_address, accept, family, is_listening, new_socket};
@@ -203,7 +203,7 @@ impl Sys for System {
 /// The number of this process that no other will ever have, where the kernel gives such (pidfs, since Linux 6.9).
 pub(crate) fn own_pidfd_id() -> Option<u64> {
     const PIDFS: u32 = 0x5049_4446; // PID_FS_MAGIC of linux/magic.h
-    let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).ok()?;
+    let pidfd = pidfd::pidfd_open(rustix::process::getpid()).ok()?;
     let file_system = file_system_magic(&pidfd).ok()?;
     // Before that, all of them were one file.
     (file_system == PIDFS).then(|| sysfs::fstat(&pidfd).ok()).flatten().map(|stat| stat.st_ino)

@@ -39,8 +39,8 @@ use crate::PeerCredentials;
 pub(crate) use handle::{Handle, handle};
 pub(crate) use os::{ADDRESS_MAX, SEND_QUIETLY, born, wipe_on_fork};
 pub(crate) use paths::{
-    NAME_BEHIND_DESCRIPTOR_MAX, directory, duplicate, long_address, open_below, open_directory, open_directory_at,
-    pin_following, way_around,
+    NAME_BEHIND_DESCRIPTOR_MAX, directory, duplicate, entry_type, long_address, open_below, open_directory,
+    open_directory_at, pin_following, way_around,
 };
 pub(crate) use sockets::{abstract_address, accept, family, is_listening, new_socket};
 

@@ -9,13 +9,14 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
 use super::source::{Heard, Source};
 use crate::sys::Handle;
+use crate::sys::linux::pidfd::pidfd_open;
 use crate::sys::linux::proc_path;
 
 /// More than a queue holds (`fs.inotify.max_queued_events` is 16,384): who has taken so many has all that were there.
@@ -122,7 +123,7 @@ impl Source for Native {
     fn hear_end(&mut self, pid: u32) -> Result<(), Errno> {
         self.leave_process();
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = pidfd_open(pid)?;
         epoll::add(&self.epoll, &process, EventData::new_u64(1), EventFlags::IN)?;
         self.process = Some(process);
         Ok(())

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs as sysfs;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt};
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
 use super::diag::{
     ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN,
@@ -48,7 +48,7 @@ pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     #[expect(clippy::cast_possible_truncation, reason = "the numbers of socket inodes have 32 bits")]
     let number = sysfs::fstat(socket)?.st_ino as u32;
     // The number may be given twice in the life of a kernel, the cookie never is.
-    let cookie = sockopt::socket_cookie(socket)?;
+    let cookie = socket_cookie(socket)?;
     ask(number, cookie)
 }
 
@@ -65,6 +65,17 @@ fn ask(number: u32, cookie: u64) -> Result<Bound, Errno> {
     // The answer to such a request has come before send() returns.
     let (read, _) = net::recv(&netlink, &mut buffer[..], RecvFlags::DONTWAIT)?;
     parse(buffer.get(..read).unwrap_or_default())
+}
+
+#[cfg(target_os = "linux")]
+fn socket_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    net::sockopt::socket_cookie(socket)
+}
+
+/// Android lets programs have no such list.
+#[cfg(target_os = "android")]
+fn socket_cookie(_socket: BorrowedFd<'_>) -> Result<u64, Errno> {
+    Err(Errno::OPNOTSUPP)
 }
 
 fn parse(message: &[u8]) -> Result<Bound, Errno> {

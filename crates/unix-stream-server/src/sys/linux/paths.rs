@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, DirEntry, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
@@ -94,6 +94,11 @@ pub(crate) fn handle(fd: OwnedFd) -> Handle {
 /// An open directory, as a place for names.
 pub(crate) fn directory(dir: OwnedFd, _path: &Path) -> Handle {
     dir
+}
+
+/// What an entry says of its kind, which a file system may leave open.
+pub(crate) fn entry_type(entry: &DirEntry) -> FileType {
+    entry.file_type()
 }
 
 /// One more of the same.

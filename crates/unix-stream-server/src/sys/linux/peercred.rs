@@ -16,6 +16,14 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::PeerCredentials;
 
+#[cfg(target_os = "linux")]
+use libc::{SO_PEERGROUPS, SO_PEERPIDFD};
+/// Of asm-generic/socket.h, as on all that Android runs on; its libc does not have them.
+#[cfg(target_os = "android")]
+const SO_PEERGROUPS: libc::c_int = 59;
+#[cfg(target_os = "android")]
+const SO_PEERPIDFD: libc::c_int = 77;
+
 /// `NGROUPS_MAX`, and the group of the process beside them.
 const GROUPS_MAX: usize = 65_537;
 
@@ -35,7 +43,7 @@ pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Option<Peer
 pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0_u32; 64];
     loop {
-        match getsockopt(socket, libc::SO_PEERGROUPS, &mut groups) {
+        match getsockopt(socket, SO_PEERGROUPS, &mut groups) {
             Ok(filled) => {
                 groups.truncate(filled);
                 return Ok(groups);
@@ -52,7 +60,7 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
 /// `Ok(None)` where the kernel has no such option (before Linux 6.5), or knows nobody at the other end.
 pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let mut number = [u32::MAX];
-    match getsockopt(socket, libc::SO_PEERPIDFD, &mut number) {
+    match getsockopt(socket, SO_PEERPIDFD, &mut number) {
         // SAFETY: the kernel has just made this descriptor, close-on-exec, and told it to nobody else.
         Ok(1) => Ok(i32::try_from(number[0]).ok().map(|number| unsafe { OwnedFd::from_raw_fd(number) })),
         Ok(_) => Ok(None),

@@ -216,6 +216,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 }
 
 /// A moment of the clock that `Instant` is made of, which has no door.
+#[cfg_attr(target_env = "musl", expect(deprecated, reason = "its width will change, and any is good here"))]
 fn monotonic(at: Instant) -> libc::timespec {
     let left = at.saturating_duration_since(Instant::now());
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -336,7 +337,9 @@ unsafe fn become_program(child: &Child) -> ! {
         } else {
             libc::close(LISTENER);
         }
-        placed |= libc::dup3(child.channel, CHANNEL, libc::O_CLOEXEC);
+        // Not dup3(), which Android's C library is not known to have.
+        let (channel, to, flags) = (c_long::from(child.channel), c_long::from(CHANNEL), c_long::from(libc::O_CLOEXEC));
+        placed |= libc::syscall(libc::SYS_dup3, channel, to, flags) as c_int;
         if placed < 0 {
             tell(child.channel, NOT_STARTED, last_errno().raw_os_error());
             libc::_exit(127);
@@ -401,7 +404,7 @@ unsafe fn default_signals() {
 unsafe fn close_from(first: c_int) {
     // SAFETY: by the caller's word.
     unsafe {
-        if libc::syscall(libc::SYS_close_range, c_long::from(first), c_long::from(u32::MAX), 0 as c_long) == 0 {
+        if libc::syscall(libc::SYS_close_range, c_long::from(first), u32::MAX as c_long, 0 as c_long) == 0 {
             return;
         }
         let mut limit = libc::rlimit { rlim_cur: HIGHEST, rlim_max: HIGHEST };

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
@@ -69,6 +69,15 @@ pub(crate) fn directory(dir: OwnedFd, path: &Path) -> Handle {
     // A relative path would lead elsewhere after a chdir.
     let path = if path.is_absolute() { c_string(path.as_os_str().as_bytes()).ok() } else { None };
     Handle::directory(dir, path)
+}
+
+/// What an entry says of its kind, which a file system may leave open. illumos has no room for it.
+#[cfg_attr(target_os = "illumos", expect(unused_variables, reason = "it says nothing"))]
+pub(crate) fn entry_type(entry: &DirEntry) -> FileType {
+    #[cfg(target_os = "illumos")]
+    return FileType::Unknown;
+    #[cfg(not(target_os = "illumos"))]
+    entry.file_type()
 }
 
 /// One more of the same.
