@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs;
 use rustix::io::Errno;
 
 use crate::PeerCredentials;
@@ -13,8 +13,7 @@ use crate::error::{Error, Result};
 use crate::place::{Place, check};
 use crate::sys::bound::bound_of;
 use crate::sys::diag::holder_of;
-use crate::sys::linux::{Linux, is_kernels_own, uninterrupted};
-use crate::sys::{Reach, Stat, Sys};
+use crate::sys::{Reach, Stat, Sys, System, is_kernels_own, pin_following};
 
 const LOST: &str = "look for lost listeners of";
 const LOCAL: &str = "look at the file system of";
@@ -40,7 +39,7 @@ pub struct LostListener {
 ///
 /// [`Invalid`](crate::ErrorKind::Invalid) or [`PathTooLong`](crate::ErrorKind::PathTooLong) for a path that can name no
 /// socket. [`System`](crate::ErrorKind::System) if where the path leads cannot be told (`EACCES`), or the kernel gives no
-/// list: no `/proc` (`ENOENT`), no sock_diag module.
+/// list: no `/proc` (`ENOENT`), no sock_diag module; away from Linux there is none (`ENOENT`).
 pub fn lost_listeners(path: impl AsRef<Path>) -> Result<Vec<LostListener>> {
     let path = path.as_ref();
     check(path, LOST)?;
@@ -117,9 +116,8 @@ fn listening(line: &[u8], names: &[PathBuf]) -> Option<u32> {
 pub fn is_local(path: impl AsRef<Path>) -> Result<bool> {
     let path = path.as_ref();
     let failed = |call| move |errno| Error::system(LOCAL, path, call, errno);
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let file = uninterrupted(|| fs::open(path, flags, Mode::empty())).map_err(failed("open"))?;
-    Linux.reach(&file).map(|reach| reach == Reach::Local).map_err(failed("fstatfs"))
+    let file = pin_following(path).map_err(failed("open"))?;
+    System.reach(&file).map(|reach| matches!(reach, Reach::Local | Reach::LocalBusyRefuses)).map_err(failed("fstatfs"))
 }
 
 #[cfg(test)]

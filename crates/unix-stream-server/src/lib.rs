@@ -75,8 +75,7 @@
 //! # What it does not do
 //!
 //! It changes no umask, working directory, signal handler or environment, starts no thread, and registers nothing at
-//! exit. Datagram and seqpacket sockets, abstract names (`@` is a character) and systems other than Linux are not
-//! served.
+//! exit. Datagram and seqpacket sockets and abstract names (`@` is a character) are not served.
 //!
 //! # Example
 //!

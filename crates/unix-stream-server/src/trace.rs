@@ -41,9 +41,9 @@ impl Wait {
     pub(crate) fn begin(&mut self, path: &Path, lock: &CStr, who: &'static str, file: Option<FileId>) {
         #[cfg(feature = "tracing")]
         if self.since.is_none() && tracing::enabled!(target: "unix_stream_server::lock", tracing::Level::INFO) {
-            use crate::sys::{FlockHolder, Sys, linux::Linux};
+            use crate::sys::{FlockHolder, Sys, System};
             self.since = Some(Instant::now());
-            let pid = file.and_then(|file| match Linux.flock_holder(file) {
+            let pid = file.and_then(|file| match System.flock_holder(file) {
                 FlockHolder::Process(pid) => Some(pid),
                 FlockHolder::Nobody | FlockHolder::Unknown => None,
             });

@@ -11,6 +11,7 @@ use crate::sys::FileId;
 pub(crate) struct Bound {
     /// How many clients may wait.
     pub(crate) backlog: Option<u32>,
+    pub(crate) is_shut: bool,
     never: std::convert::Infallible,
 }
 
@@ -18,8 +19,16 @@ impl Bound {
     pub(crate) fn is_at(&self, _file: FileId) -> Option<bool> {
         match self.never {}
     }
+
+    pub(crate) fn is_elsewhere(&self, _file: FileId, _known_dev: bool) -> bool {
+        match self.never {}
+    }
 }
 
 pub(crate) fn bound(_socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+pub(crate) fn bound_of(_number: u32) -> Result<Bound, Errno> {
     Err(Errno::OPNOTSUPP)
 }
