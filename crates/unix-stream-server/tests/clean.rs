@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -677,23 +678,30 @@ fn a_cleaning_by_root_takes_nothing_from_another_users_servers() {
     if !is_root() {
         return not_tried("a cleaning by root: needs root");
     }
-    let dir = Dir::new();
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let cleaner = scope.spawn(|| {
-            while !is_over.load(Ordering::SeqCst) {
-                CleanOptions::new().run(dir.path(), |_| {}).expect("cleaned");
-            }
+    // Children of other tests would have copies of the listeners, for a moment, and those are as good as live servers.
+    child::whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let cleaner = scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    CleanOptions::new().run(dir.path(), |_| {}).expect("cleaned");
+                }
+            });
+            // A failure is told once the cleaner has ended, who would go on for ever.
+            let done = catch_unwind(|| {
+                as_user(NOBODY, NOBODY, &[], || {
+                    for _ in 0..300 {
+                        let server = ServerSocket::create(dir.join("s")).expect("create");
+                        assert!(!server.was_stolen());
+                        drop(server.into_listener()); // left behind
+                    }
+                });
+            });
+            is_over.store(true, Ordering::SeqCst);
+            cleaner.join().expect("no panic");
+            done.unwrap_or_else(|panic| resume_unwind(panic));
         });
-        as_user(NOBODY, NOBODY, &[], || {
-            for _ in 0..300 {
-                let server = ServerSocket::create(dir.join("s")).expect("create");
-                assert!(!server.was_stolen());
-                drop(server.into_listener()); // left behind
-            }
-        });
-        is_over.store(true, Ordering::SeqCst);
-        cleaner.join().expect("no panic");
     });
 }
 
