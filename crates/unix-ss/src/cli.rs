@@ -78,7 +78,7 @@ pub(crate) struct Cli {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Lines for people, which begin with "unix-ss: "
+    /// Lines for people, which begin with `unix-ss: `
     Text,
     /// One JSON object a line: time, level, target, message, path, fields; keys are only ever added
     Json,
