@@ -18,7 +18,7 @@ beside one through std.";
 const NOTES: &str = "
 `was_stolen` is one fstatat(2) in the directory that is open already, and compares what the kernel says with what is
 remembered: it saves the walk along the path. Every line of the first table has two states on a virtual machine, a quarter apart, and
-a run may end with one line in either: over six runs on two machines the ratio of the third was 0.55 to 1.26, 0.92 to 1.16 in
+a run may end with one line in either: over several runs on two machines the ratio of the third was 0.55 to 1.26, 0.92 to 1.16 in
 the quietest. `connect` and `accept` add no system call to std's; a path that does not
 fit an address is what they are for.";
 

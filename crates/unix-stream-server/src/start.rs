@@ -5,6 +5,7 @@ mod job;
 mod waiting;
 
 use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::StartLock;
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result, describe};
-use crate::sys::spawn::{self, Report, Starting};
+use crate::sys::job::Report;
+use crate::sys::spawn::{self, Starting};
 use crate::sys::{Sys, System};
 
 pub(crate) const START: &str = "start the server of";
@@ -224,6 +227,23 @@ fn connect_if_alive(path: &Path, deadline: Option<Instant>) -> Result<Option<Uni
             Errno::NOENT | Errno::CONNREFUSED => Ok(None),
             _ => Err(error),
         },
+        Err(error) => Err(error),
+    }
+}
+
+/// The start lock, for one who has found nobody at the path. Or the end of this attempt: a client of the server that was
+/// started in between, or the error that says who is at it.
+fn lock_if_nobody_lives(path: &Path) -> Result<ControlFlow<Result<UnixStream>, StartLock>> {
+    let lock = match StartLock::try_take_if_free(path)? {
+        Ok(lock) => lock,
+        Err(busy) => return Ok(ControlFlow::Break(Err(busy))),
+    };
+    // Between our look and the lock somebody may have started one, and given the lock back.
+    match connect_if_alive(path, Some(Instant::now())) {
+        Ok(None) => Ok(ControlFlow::Continue(lock)),
+        Ok(Some(stream)) => Ok(ControlFlow::Break(Ok(stream))),
+        // Its backlog is full: to be waited for without the lock.
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(ControlFlow::Break(Err(error))),
         Err(error) => Err(error),
     }
 }

@@ -4,11 +4,13 @@
 //! simulated kernel (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
 //!
 //! There are two platforms, with the same files and the same items in them: `linux` (Android too), and `posix`, the
-//! systems that have neither `O_PATH` for everything nor a `/proc` of descriptors. Which one it is, is chosen here alone.
+//! systems that have neither `O_PATH` for everything nor a `/proc` of descriptors. Which one it is, is chosen
+//! here; `watch.rs`, whose systems differ in another way, chooses for itself.
 
 mod calls;
 pub(crate) mod fork_mark;
 pub(crate) mod inherited;
+pub(crate) mod job;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod linux;

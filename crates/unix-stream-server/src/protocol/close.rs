@@ -121,3 +121,12 @@ impl<S: Sys> Protocol<'_, S> {
         self.unlock(lock);
     }
 }
+
+impl Error {
+    /// Adds to the error of a close what it leaves behind.
+    fn left_behind(self) -> Self {
+        let why = format!("{}; a dead socket stays at the path, and the next start there replaces it", self.reason());
+        Error::new(self.kind(), self.operation(), self.path(), Errno::from_raw_os_error(self.raw_os_error()), why)
+            .with_peer(self.peer())
+    }
+}

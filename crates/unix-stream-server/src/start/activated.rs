@@ -1,5 +1,6 @@
 //! The socket first, then the server that gets it.
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -8,12 +9,13 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::job::{Activation, job};
-use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, lock_timeout, not_in_time, wait};
+use super::{START, StartCommand, Stdio, failed, is_over, lock_if_nobody_lives, lock_timeout, not_in_time, wait};
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::job::{Descriptors, Report};
 use crate::sys::queue;
-use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
-use crate::{Builder, ServerSocket, StartLock};
+use crate::sys::spawn::{Starting, spawn};
+use crate::{Builder, ServerSocket};
 
 /// Starts the server and connects to it. The inner error: somebody else was first.
 pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
@@ -23,17 +25,10 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
     // The path's lock would do to make one starter of many. But those who do not get it look who has the path, by
     // connecting, and a server that has just been started would see a crowd of clients without a word. So, while the
     // socket is made, there is the start lock as well, for which nobody looks.
-    let lock = match StartLock::try_take_if_free(path)? {
-        Ok(lock) => lock,
-        Err(busy) => return Ok(Err(busy)),
+    let lock = match lock_if_nobody_lives(path)? {
+        ControlFlow::Continue(lock) => lock,
+        ControlFlow::Break(attempt) => return Ok(attempt),
     };
-    // Between our look and the lock somebody may have made it.
-    match connect_if_alive(path, Some(Instant::now())) {
-        Ok(None) => {}
-        Ok(Some(stream)) => return Ok(Ok(stream)),
-        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)),
-        Err(error) => return Err(error),
-    }
     let server = match socket(command, deadline).create(path) {
         Ok(server) => server,
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),

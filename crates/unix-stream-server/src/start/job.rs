@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{StartCommand, invalid};
 use crate::error::Result;
-use crate::sys::spawn::Job;
+use crate::sys::job::Job;
 
 /// What would say something untrue to the server: it was meant for us.
 const STALE: [&str; 6] =

@@ -1,15 +1,20 @@
 //! A server that creates its socket itself, and is waited for.
 
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::job::job;
-use super::{START, StartCommand, Stdio, connect_if_alive, failed, is_over, lock_timeout, not_in_time, wait};
+use super::{
+    START, StartCommand, Stdio, connect_if_alive, failed, is_over, lock_if_nobody_lives, lock_timeout, not_in_time,
+    wait,
+};
+use crate::ServerSocket;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::spawn::{Descriptors, Report, Starting, spawn};
-use crate::{ServerSocket, StartLock};
+use crate::sys::job::{Descriptors, Report};
+use crate::sys::spawn::{Starting, spawn};
 
 /// The start lock of a starter that has no end.
 const FAR: Duration = Duration::from_secs(3600);
@@ -18,17 +23,10 @@ const FAR: Duration = Duration::from_secs(3600);
 pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
     let job = job(path, command, None)?;
     let stdio = Stdio::open(path, command)?;
-    let lock = match StartLock::try_take_if_free(path)? {
-        Ok(lock) => lock,
-        Err(busy) => return Ok(Err(busy)),
+    let lock = match lock_if_nobody_lives(path)? {
+        ControlFlow::Continue(lock) => lock,
+        ControlFlow::Break(attempt) => return Ok(attempt),
     };
-    // Between our look and the lock somebody may have started one, and given the lock back.
-    match connect_if_alive(path, Some(Instant::now())) {
-        Ok(None) => {}
-        Ok(Some(stream)) => return Ok(Ok(stream)),
-        Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(error)), // full: to wait without the lock
-        Err(error) => return Err(error),
-    }
     match ServerSocket::builder().lock_timeout(lock_timeout(deadline)).remove_dead(path) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::InUse => return Ok(Err(error)),

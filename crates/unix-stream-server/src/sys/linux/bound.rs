@@ -110,27 +110,10 @@ pub fn fuzz(message: &[u8]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::diag::{NLMSG_ERROR, SOCK_DIAG_BY_FAMILY};
+    use super::super::diag::NLMSG_ERROR;
+    // The answer about one socket is what a list has of each.
+    use super::super::diag::tests::{listener as answer, message};
     use super::*;
-
-    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
-        let mut message = u32::try_from(HEADER + body.len()).expect("short").to_ne_bytes().to_vec();
-        message.extend(kind.to_ne_bytes());
-        message.resize(HEADER, 0);
-        message.extend(body);
-        message
-    }
-
-    fn answer(ino: u32, dev: u32, queued: u32, backlog: u32) -> Vec<u8> {
-        let mut body = vec![1, 1, 10, 0];
-        body.resize(16, 0);
-        for (kind, values) in [(UNIX_DIAG_VFS, [ino, dev]), (UNIX_DIAG_RQLEN, [queued, backlog])] {
-            body.extend(12_u16.to_ne_bytes());
-            body.extend(kind.to_ne_bytes());
-            body.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
-        }
-        message(SOCK_DIAG_BY_FAMILY, &body)
-    }
 
     #[test]
     fn the_answer_is_a_file_a_queue_and_a_backlog() {

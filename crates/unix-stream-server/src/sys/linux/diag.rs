@@ -228,13 +228,13 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// A message as the kernel makes it, with its attributes.
-    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+    pub(in crate::sys::linux) fn message(kind: u16, body: &[u8]) -> Vec<u8> {
         let mut message = u32::try_from(HEADER + body.len()).expect("short").to_ne_bytes().to_vec();
         message.extend(kind.to_ne_bytes());
         message.resize(HEADER, 0);
@@ -243,7 +243,7 @@ mod tests {
         message
     }
 
-    fn listener(ino: u32, dev: u32, queued: u32, backlog: u32) -> Vec<u8> {
+    pub(in crate::sys::linux) fn listener(ino: u32, dev: u32, queued: u32, backlog: u32) -> Vec<u8> {
         let mut body = vec![1, 1, 10, 0];
         body.extend(77_u32.to_ne_bytes());
         body.resize(16, 0);

@@ -40,6 +40,8 @@ use std::{io, ptr};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+use crate::sys::job::{Descriptors, Job, Report};
+
 /// Whether servers can be started here.
 pub(crate) const IS_SUPPORTED: bool = true;
 
@@ -57,39 +59,6 @@ const EXITED: i32 = 1;
 const NOT_RUN: i32 = 2;
 const NOT_STARTED: i32 = 3;
 const LET_GO: u8 = b'G';
-
-/// A program to be started, prepared to the last byte.
-pub(crate) struct Job {
-    /// Where the program may be, in the order of PATH.
-    pub(crate) candidates: Vec<CString>,
-    pub(crate) args: Vec<CString>,
-    pub(crate) env: Vec<CString>,
-    /// Give it `LISTEN_PID` with its own process id.
-    pub(crate) listen_pid: bool,
-}
-
-/// What the server gets.
-pub(crate) struct Descriptors<'a> {
-    pub(crate) input: BorrowedFd<'a>,
-    pub(crate) output: BorrowedFd<'a>,
-    /// To be descriptor 3.
-    pub(crate) listener: Option<BorrowedFd<'a>>,
-    /// Not for the server: a lock that the watcher keeps if we die, until the server has ended or the deadline is over.
-    pub(crate) keep: Option<(BorrowedFd<'a>, Instant)>,
-}
-
-/// How a start went wrong, or a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Report {
-    /// It has ended, and so has everything that it had started if its status was 0: as of wait(2).
-    Exited(i32),
-    /// The program could not be run.
-    NotRun(Errno),
-    /// There was no process for it, or no descriptor.
-    NotStarted(Errno),
-    /// The watcher was killed: nothing will be heard of it any more.
-    Lost,
-}
 
 /// A server that is being started. Dropping it lets go of the server, which goes on.
 #[derive(Debug)]
