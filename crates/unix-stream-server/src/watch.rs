@@ -6,7 +6,7 @@ mod path;
     any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"),
     path = "watch/kqueue.rs"
 )]
-#[cfg_attr(target_os = "illumos", path = "watch/clock.rs")]
+#[cfg_attr(any(target_os = "illumos", windows), path = "watch/clock.rs")]
 mod platform;
 mod source;
 

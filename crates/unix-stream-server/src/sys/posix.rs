@@ -21,6 +21,7 @@ mod usual;
 #[cfg_attr(target_os = "netbsd", path = "posix/netbsd.rs")]
 #[cfg_attr(target_os = "openbsd", path = "posix/openbsd.rs")]
 #[cfg_attr(target_os = "illumos", path = "posix/illumos.rs")]
+#[cfg(not(windows))] // so that the first error there is the one of lib.rs, which says why
 mod os;
 
 use std::ffi::{CStr, c_char};
