@@ -246,7 +246,7 @@ impl Hash for Socket {
                 | u64::from(self.marked) << 10
                 | u64::from(self.replaced) << 11
                 | queue << 16
-                | u64::from(self.backlog.cast_unsigned()) << 32,
+                | u64::from(u32::from_ne_bytes(self.backlog.to_ne_bytes())) << 32,
         );
     }
 }
