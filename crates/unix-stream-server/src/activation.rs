@@ -2,7 +2,7 @@
 
 mod variables;
 
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,11 +191,9 @@ fn take_all(handed: &Handed, verdicts: Vec<Verdict>) -> Result<(Activation, Vec<
     for (number, _) in handed.descriptors() {
         match inherited::take(number) {
             Ok(fd) => fds.push(fd),
-            // Closed by another thread in the middle. What was taken is let go, not closed.
+            // Closed by another thread in the middle.
             Err(errno) => {
-                for fd in fds {
-                    let _still_open = OwnedFd::into_raw_fd(fd);
-                }
+                fds.into_iter().for_each(inherited::give_back);
                 return Err(failed(number, "fcntl", errno));
             }
         }

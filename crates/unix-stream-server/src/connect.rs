@@ -50,7 +50,10 @@ pub fn connect_timeout(path: impl AsRef<Path>, timeout: Duration) -> Result<Unix
 
 pub(crate) fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<UnixStream> {
     check(path, CONNECT)?;
-    let failed = |errno| Error::system(CONNECT, path, "connect", errno);
+    let failed = |errno| match errno {
+        Errno::NOENT => nobody("nothing is there; start its server", path, errno),
+        errno => Error::system(CONNECT, path, "connect", errno),
+    };
     let mut refused: Option<Stat> = None;
     for _ in 0..ATTEMPTS {
         match attempt(path, deadline) {
@@ -60,7 +63,6 @@ pub(crate) fn connect_until(path: &Path, deadline: Option<Instant>) -> Result<Un
                 let why = "its backlog was full all the time; the server may be stuck or overloaded";
                 return Err(Error::new(ErrorKind::TimedOut, CONNECT, path, Errno::TIMEDOUT, why));
             }
-            Err(Errno::NOENT) => return Err(nobody("nothing is there; start its server", path, Errno::NOENT)),
             Err(errno) => return Err(failed(errno)),
         }
         let now = fs::stat(path).map(|stat| Stat::from(&stat)).map_err(failed)?;

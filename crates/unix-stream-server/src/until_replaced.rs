@@ -35,7 +35,8 @@ enum Stage {
     New(ServerSocket),
     Serving(ServerSocket),
     /// Replaced; until then it goes on accepting.
-    Grace(ServerSocket, Instant),
+    /// Until then; for ever, if the clock does not reach so far.
+    Grace(ServerSocket, Option<Instant>),
     Draining(Drain),
     Ended,
 }
@@ -72,8 +73,8 @@ impl UntilReplaced {
         }
     }
 
-    /// The next client; `None` once the time is over.
-    fn accept(server: &ServerSocket, until: Instant) -> io::Result<Option<UnixStream>> {
+    /// The next client; `None` once the time is over, which it never is if the clock does not reach so far.
+    fn accept(server: &ServerSocket, until: Option<Instant>) -> io::Result<Option<UnixStream>> {
         loop {
             match server.accept() {
                 Ok((client, _)) => return Ok(Some(client)),
@@ -81,8 +82,8 @@ impl UntilReplaced {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
                 return Ok(None);
             }
             wait_for_client(server.as_fd(), left)?;
@@ -107,10 +108,13 @@ impl Iterator for UntilReplaced {
                     }
                 },
                 Stage::Serving(server) => {
-                    let accepted = Self::accept(&server, Instant::now() + LOOK);
+                    let accepted = Self::accept(&server, Instant::now().checked_add(LOOK));
                     let lost = server.was_stolen();
-                    self.stage =
-                        if lost { Stage::Grace(server, Instant::now() + self.grace) } else { Stage::Serving(server) };
+                    self.stage = if lost {
+                        Stage::Grace(server, Instant::now().checked_add(self.grace))
+                    } else {
+                        Stage::Serving(server)
+                    };
                     match accepted {
                         // The one that woke us only to tell.
                         Ok(Some(client)) if lost && has_hung_up(&client) => {}
@@ -148,8 +152,8 @@ impl Iterator for UntilReplaced {
 
 impl FusedIterator for UntilReplaced {}
 
-fn wait_for_client(listener: BorrowedFd<'_>, time: Duration) -> io::Result<()> {
-    let timeout = Timespec::try_from(time).ok();
+fn wait_for_client(listener: BorrowedFd<'_>, time: Option<Duration>) -> io::Result<()> {
+    let timeout = time.and_then(|time| Timespec::try_from(time).ok());
     match poll(&mut [PollFd::from_borrowed_fd(listener, PollFlags::IN)], timeout.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),

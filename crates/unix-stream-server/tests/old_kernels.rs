@@ -114,6 +114,47 @@ fn without_memory_that_a_fork_wipes_a_forked_child_still_takes_nothing() {
     });
 }
 
+/// Emulators that take any advice for good.
+#[test]
+fn where_advice_on_memory_means_nothing_a_forked_child_still_takes_nothing() {
+    whole_process(&this_test!(), || {
+        without(libc::SYS_madvise, None, 0);
+        let dir = Dir::new();
+        let mut parents = Some(hasty().create(dir.join("s")).expect("create"));
+        let ended = in_a_forked_child(|| {
+            drop(parents.take());
+            true
+        });
+        assert_eq!(ended, 0);
+        let server = parents.expect("in the parent it was never taken");
+        assert_eq!(server.status(), Status::Ours);
+        server.close().expect("close");
+    });
+}
+
+/// NFS, ZFS before 2.2 and some FUSE have no flag for renameat2(2); before Linux 3.15 there is no such call.
+#[test]
+fn without_a_rename_that_replaces_nothing_long_names_are_had_and_nothing_is_replaced() {
+    for errno in [EINVAL, ENOSYS] {
+        whole_process(&this_test!(), move || {
+            without(libc::SYS_renameat2, None, errno);
+            let dir = Dir::new();
+            let name = "n".repeat(100);
+            let server = hasty().create(dir.join(&name)).expect("create");
+            assert_serves(&server, &dir.join(&name));
+            assert_error(&hasty().create(dir.join(&name)).expect_err("in use"), ErrorKind::InUse, libc::EADDRINUSE);
+            server.close().expect("close");
+            put_dead(&dir.join("dead")); // its own path would be too long to bind
+            std::fs::rename(dir.join("dead"), dir.join(&name)).expect("rename");
+            drop(hasty().create(dir.join(&name)).expect("over a dead one"));
+            std::fs::write(dir.join(&name), "mine").expect("write");
+            let error = hasty().create(dir.join(&name)).expect_err("a file");
+            assert_error(&error, ErrorKind::NotASocket, libc::ENOTSOCK);
+            assert_eq!(dir.names(), [name.as_str()]);
+        });
+    }
+}
+
 /// A file system without flock(2): NFS without a lock daemon, some FUSE.
 #[test]
 fn without_flock_nothing_is_made_nothing_is_removed_and_a_live_server_is_known() {

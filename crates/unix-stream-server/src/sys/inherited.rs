@@ -17,7 +17,7 @@
 //! another file or `EBADF`; no memory depends on it.
 #![expect(unsafe_code, reason = "a descriptor that is agreed on by its number has no safe constructor")]
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
@@ -54,4 +54,10 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd, Errno> {
     look(number, |fd| fcntl_setfd(fd, FdFlags::CLOEXEC))?;
     // SAFETY: open, as the call above has shown, and nobody else's: see the head of this file.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// What was taken is as it was: open, and inherited by whoever is started.
+pub(crate) fn give_back(fd: OwnedFd) {
+    let _ = fcntl_setfd(&fd, FdFlags::empty()); // of an open descriptor it does not fail
+    let _number = fd.into_raw_fd();
 }

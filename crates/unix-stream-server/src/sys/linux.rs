@@ -22,7 +22,7 @@ use rustix::net::{self, Shutdown, SocketAddrUnix, SocketType};
 use rustix::thread::clock_nanosleep_relative;
 use rustix::time::{ClockId, Timespec};
 
-use super::calls::{jitter, uninterrupted};
+use super::calls::{jitter, rename_by_link, uninterrupted};
 use super::{FileId, FlockHolder, Reach, Stat, Sys};
 use crate::PeerCredentials;
 
@@ -94,7 +94,11 @@ impl Sys for System {
     }
 
     fn rename(&self, dir: &OwnedFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
-        sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
+        match sysfs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE) {
+            // No such flag: NFS, ZFS before 2.2, some FUSE. Before Linux 3.15 no such call.
+            Err(Errno::INVAL | Errno::NOSYS) => rename_by_link(dir.as_fd(), from, to),
+            result => result,
+        }
     }
 
     fn exchange(&self, dir: &OwnedFd, one: &CStr, other: &CStr) -> Result<(), Errno> {

@@ -190,8 +190,11 @@ fn monotonic(at: Instant) -> libc::timespec {
     let left = at.saturating_duration_since(Instant::now());
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-    time.tv_sec = libc::time_t::try_from(now.tv_sec.saturating_add(seconds)).unwrap_or(libc::time_t::MAX);
+    // Rounded up, so that it is never early.
+    let nanoseconds = u64::from(left.subsec_nanos()).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0));
+    let seconds = left.as_secs().saturating_add(nanoseconds.div_ceil(1_000_000_000));
+    let seconds = now.tv_sec.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
+    time.tv_sec = libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX);
     time
 }
 

@@ -1,13 +1,13 @@
 //! What FreeBSD, NetBSD, OpenBSD and illumos have in common, and macOS has not.
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, linkat, unlinkat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::Handle;
+use crate::sys::calls::rename_by_link;
 
 /// A peer that has gone is an error and no signal.
 pub(crate) const SEND_QUIETLY: SendFlags = SendFlags::NOSIGNAL;
@@ -25,11 +25,9 @@ pub(super) fn is_listening(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
     sockopt::socket_acceptconn(socket)
 }
 
-/// A second link, which is refused where something stands, and the first one goes. In between there are two names for one
-/// socket; it is under the path's lock.
+/// There is no such call.
 pub(super) fn rename_exclusive(dir: &Handle, from: &CStr, to: &CStr) -> Result<(), Errno> {
-    linkat(dir, from, dir, to, AtFlags::empty())?;
-    unlinkat(dir, from, AtFlags::empty())
+    rename_by_link(dir.as_fd(), from, to)
 }
 
 /// Names cannot change places.
