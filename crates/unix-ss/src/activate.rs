@@ -266,7 +266,7 @@ fn start(
     // So that a terminal's ^C reaches PROG once, from us.
     command.process_group(0);
     if let Some(identity) = run_as {
-        let backlog = args.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
+        let backlog = args.socket.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
         command.arg("--identity").arg(identity.to_string()).arg("--backlog").arg(backlog.to_string());
     }
     if detached.is_none() && run_as.is_none() {

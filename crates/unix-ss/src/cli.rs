@@ -7,6 +7,7 @@ mod ensure;
 mod peers;
 mod race;
 mod serve;
+mod socket;
 mod status;
 mod values;
 mod watch;
@@ -20,6 +21,7 @@ pub(crate) use ensure::{Ensure, WAIT_LISTEN, WaitListen};
 pub(crate) use peers::{AllowPeers, ExpectPeer};
 pub(crate) use race::{Race, RaceStrategy, RaceWorker};
 pub(crate) use serve::{ACTIVATE_EXEC, ActivateExec, RUN_AS_EXEC, RunAsExec, Scope, Serve};
+pub(crate) use socket::SocketOptions;
 pub(crate) use status::Status;
 pub(crate) use watch::Watch;
 

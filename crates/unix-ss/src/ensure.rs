@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use unix_stream_server::{PathState, inspect};
 
-use crate::cli::{Ensure, WAIT_LISTEN};
+use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
 use crate::detached::{BUSY, LATE, READY};
 use crate::message::{reason, say};
 use crate::program::stale_variables;
@@ -142,13 +142,14 @@ fn command(args: &Ensure, left: Duration) -> Command {
         command.arg(WAIT_LISTEN).arg("--timeout").arg(time(left));
     } else {
         command.args(["serve", "--activate", "--detached", "--lock-timeout"]).arg(time(left.min(LOCK_TIMEOUT)));
-        command.arg("--mode").arg(format!("{:o}", args.mode));
-        let options = [("--owner", &args.owner), ("--group", &args.group), ("--fd-name", &args.fd_name)];
+        let SocketOptions { mode, owner, group, backlog } = &args.socket;
+        command.arg("--mode").arg(format!("{mode:o}"));
+        let options = [("--owner", owner), ("--group", group), ("--fd-name", &args.fd_name)];
         for (option, value) in options {
             // In one word, since a value may begin with a hyphen.
             command.args(value.as_ref().map(|value| format!("{option}={value}")));
         }
-        command.args(args.backlog.map(|clients| format!("--backlog={clients}")));
+        command.args(backlog.map(|clients| format!("--backlog={clients}")));
     }
     if let Some(log) = &args.log {
         let mut option = std::ffi::OsString::from("--detached-log=");

@@ -90,14 +90,14 @@ pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
 
 /// The socket that the options ask for.
 pub(crate) fn builder(args: &Serve) -> Result<Builder, u8> {
-    let mut builder = ServerSocket::builder().mode(args.mode).lock_timeout(args.lock_timeout);
-    if let Some(clients) = args.backlog {
+    let mut builder = ServerSocket::builder().mode(args.socket.mode).lock_timeout(args.lock_timeout);
+    if let Some(clients) = args.socket.backlog {
         builder = builder.backlog(clients);
     }
-    if let Some(owner) = &args.owner {
+    if let Some(owner) = &args.socket.owner {
         builder = builder.owner(users::uid(owner).map_err(|why| no_such("--owner", &why))?);
     }
-    if let Some(group) = &args.group {
+    if let Some(group) = &args.socket.group {
         builder = builder.group(users::gid(group).map_err(|why| no_such("--group", &why))?);
     }
     if matches!(args.lock_scope, Scope::Lifetime) {

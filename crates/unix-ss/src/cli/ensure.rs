@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{any_path, duration, fd_name, mode};
+use super::SocketOptions;
+use super::values::{any_path, duration, fd_name};
 
 pub(super) const ABOUT: &str = "\
 Starts PROG behind PATH, unless something lives there already; ends with 0 as soon as something does. Of many at the same \
@@ -45,21 +46,8 @@ pub(crate) struct Ensure {
     #[arg(long, value_name = "D", default_value = "30s", value_parser = duration)]
     pub(crate) timeout: Duration,
 
-    /// Permission bits of the socket, octal; whoever may write may connect
-    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
-    pub(crate) mode: u32,
-
-    /// Owner of the socket, by name or number
-    #[arg(long, value_name = "USER")]
-    pub(crate) owner: Option<String>,
-
-    /// Group of the socket, by name or number
-    #[arg(long, value_name = "GROUP")]
-    pub(crate) group: Option<String>,
-
-    /// How many clients may wait to be accepted [default: the kernel's most]
-    #[arg(long, value_name = "N")]
-    pub(crate) backlog: Option<u32>,
+    #[command(flatten)]
+    pub(crate) socket: SocketOptions,
 
     /// What LISTEN_FDNAMES calls the socket [default: unix-ss]
     #[arg(long, value_name = "NAME", value_parser = fd_name)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::AllowPeers;
-use super::values::{any_path, duration, fd_name, mode};
+use super::values::{any_path, duration, fd_name};
+use super::{AllowPeers, SocketOptions};
 use crate::identity::Identity;
 
 pub(super) const ABOUT: &str = "\
@@ -71,21 +71,8 @@ pub(crate) struct Serve {
     #[arg(long, requires = "activate")]
     pub(crate) on_demand: bool,
 
-    /// Permission bits of the socket, octal; whoever may write may connect
-    #[arg(long, value_name = "MODE", default_value = "600", value_parser = mode)]
-    pub(crate) mode: u32,
-
-    /// Owner of the socket, by name or number
-    #[arg(long, value_name = "USER")]
-    pub(crate) owner: Option<String>,
-
-    /// Group of the socket, by name or number
-    #[arg(long, value_name = "GROUP")]
-    pub(crate) group: Option<String>,
-
-    /// How many clients may wait to be accepted [default: the kernel's most]
-    #[arg(long, value_name = "N")]
-    pub(crate) backlog: Option<u32>,
+    #[command(flatten)]
+    pub(crate) socket: SocketOptions,
 
     /// How long to wait for the path's lock: a whole number and us, ms, s, m or h; 0: try once
     #[arg(long, value_name = "D", default_value = "5s", value_parser = duration)]
