@@ -24,9 +24,9 @@ use crate::detached::{BUSY, Detached, ExecReport, READY, report_exec, take_start
 use crate::ensure::lives;
 use crate::identity::Identity;
 use crate::leaving::{Leaving, has_clients};
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 use crate::program::{must_be_there, split, stale_variables};
-use crate::signals::Signals;
+use crate::signals::{FORWARDED, Signals};
 use crate::socket::{self, Ready};
 use crate::{events, exit, fenced, log, lost};
 
@@ -41,15 +41,10 @@ pub(crate) fn run(args: &Serve) -> u8 {
 fn supervise(args: &Serve) -> Result<u8, u8> {
     let ready = Ready::take(args)?;
     let detached = args.detached.then(|| Detached::enter(args.detached_log.as_deref())).transpose()?;
-    let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
-    let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat())
-        .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
+    let signals = Signals::catch(&[&[Signal::CHILD], &FORWARDED[..]].concat())?;
     let run_as = socket::identity(args)?;
     must_be_there(args, run_as.is_some())?;
-    let mut parts = create(args, detached.as_ref())?.into_parts().map_err(|error| {
-        say(&error);
-        exit::FAILED
-    })?;
+    let mut parts = create(args, detached.as_ref())?.into_parts().map_err(failed)?;
     let mut ready = Some(ready);
     // Until PROG listens as itself, clients would take it for us.
     let later = run_as.is_some() && !args.on_demand;
@@ -231,11 +226,6 @@ fn end_without_path(listener: UnixListener, ownership: Ownership, replaceable: b
 
 fn announce_going(path: &std::path::Path, replaced: bool) {
     if replaced { socket::announce_successor(path) } else { socket::announce_end() }
-}
-
-fn failed(why: std::fmt::Arguments<'_>) -> u8 {
-    say(why);
-    exit::FAILED
 }
 
 enum StartError {

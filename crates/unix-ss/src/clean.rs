@@ -5,11 +5,11 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use unix_stream_server::{CleanEvent, CleanOptions, Error, ErrorKind, Leftover, Outcome};
+use unix_stream_server::{CleanEvent, CleanOptions, Error, Leftover, Outcome};
 
+use crate::json::{self, PathKeys, errno_name};
 use crate::message::{one_line, reason, say};
-use crate::status::hex;
-use crate::{cli, errno, exit};
+use crate::{cli, exit};
 
 /// The exit status: the highest of all that happened.
 pub(crate) fn run(args: &cli::Clean) -> u8 {
@@ -53,7 +53,7 @@ impl Report {
 
     fn found(&mut self, path: &Path, what: Leftover, outcome: &Outcome) {
         if self.json {
-            self.print(&Line::new(path, what, outcome).json());
+            self.print(&json::line(&Line::new(path, what, outcome)));
         }
         match outcome {
             Outcome::Removed if !self.json => self.print(&format!("removed {}, a {what}", path.display())),
@@ -64,7 +64,7 @@ impl Report {
     }
 
     fn fail(&mut self, error: &Error) {
-        self.highest = self.highest.max(status_of(error));
+        self.highest = self.highest.max(exit::of_server(error));
         self.bar.suspend(|| say(error));
     }
 
@@ -95,20 +95,11 @@ fn progress() -> ProgressBar {
     bar
 }
 
-fn status_of(error: &Error) -> u8 {
-    match error.kind() {
-        ErrorKind::InUse | ErrorKind::Locked => exit::IN_USE,
-        ErrorKind::NotASocket | ErrorKind::CannotTell => exit::CANNOT_TELL,
-        _ => exit::FAILED,
-    }
-}
-
-/// The line of `--json`: keys are only ever added, and null is what is not known.
+/// The line of `--json`.
 #[derive(Serialize)]
 struct Line {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    about: PathKeys,
     kind: &'static str,
     outcome: &'static str,
     errno: Option<String>,
@@ -122,8 +113,7 @@ impl Line {
             _ => None,
         };
         Line {
-            path: path.to_string_lossy().into_owned(),
-            path_hex: path.to_str().is_none().then(|| hex(path)),
+            about: PathKeys::of(path),
             kind: match what {
                 Leftover::Socket => "socket",
                 Leftover::Temporary => "temporary",
@@ -139,13 +129,8 @@ impl Line {
                 Outcome::MountPoint => "mount_point",
                 _ => "failed",
             },
-            errno: error.map(|error| errno::name(error.raw_os_error())),
+            errno: error.map(|error| errno_name(error.raw_os_error())),
             error: error.map(|error| error.reason().to_owned()),
         }
-    }
-
-    fn json(&self) -> String {
-        // Only maps with keys that are no strings, and failing writers, make this fail.
-        serde_json::to_string(self).unwrap_or_default()
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use unix_stream_server::{ConnectOptions, Error, ErrorKind};
 
 use crate::cli::Connect;
-use crate::message::say;
+use crate::message::{failed, say};
 use crate::{exit, transfer};
 
 /// The first pause between two tries, doubled each time up to the last.
@@ -18,10 +18,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) fn run(args: &Connect) -> u8 {
     let options = match args.expect.options() {
         Ok(options) => options,
-        Err(why) => {
-            say(why);
-            return exit::FAILED;
-        }
+        Err(why) => return failed(why),
     };
     let stream = match args.wait {
         None => options.connect(&args.path),

@@ -17,7 +17,7 @@ use rustix::stdio;
 use unix_stream_server::{ErrorKind, StartLock};
 
 use crate::exit;
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 
 /// Something lives there, through us.
 pub(crate) const READY: u8 = b'\n';
@@ -34,21 +34,20 @@ impl Detached {
     /// Leaves the session that we were started in.
     pub(crate) fn enter(log: Option<&Path>) -> Result<Self, u8> {
         // Fails only for the leader of a process group, which one that was started by `ensure` is not.
-        rustix::process::setsid().map_err(|errno| {
-            say(format_args!("cannot leave the session: {}", reason(&errno.into())));
-            exit::FAILED
-        })?;
+        rustix::process::setsid()
+            .map_err(|errno| failed(format_args!("cannot leave the session: {}", reason(&errno.into()))))?;
         let file = log.unwrap_or(Path::new("/dev/null"));
         // A fifo that nobody reads shall not hang us, and a terminal not become ours.
         let create = if log.is_some() { OFlags::CREATE } else { OFlags::empty() };
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | create;
         let opened = rustix::fs::open(file, flags, Mode::from_raw_mode(0o666));
         let opened = opened.and_then(|log| rustix::io::ioctl_fionbio(&log, false).map(|()| File::from(log)));
-        let log = opened.map_err(|error| {
-            say(format_args!("cannot open the log {}: {}", file.display(), reason(&error.into())));
-            exit::FAILED
-        })?;
-        Ok(Detached { log })
+        match opened {
+            Ok(log) => Ok(Detached { log }),
+            Err(errno) => {
+                Err(failed(format_args!("cannot open the log {}: {}", file.display(), reason(&errno.into()))))
+            }
+        }
     }
 
     /// What PROG gets for its output.

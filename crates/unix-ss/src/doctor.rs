@@ -13,33 +13,24 @@ mod surroundings;
 mod tmpfiles;
 mod way;
 
-use std::io::{self, Write};
+use std::path::Path;
 
-use crate::message::{one_line, reason, say};
-use crate::{cli, exit};
+use crate::cli;
+use crate::message::one_line;
+use crate::output::print_each;
 use patient::Patient;
 use report::Report;
 
 /// Prints what is found; the exit status: the highest of all paths'.
 pub(crate) fn run(args: &cli::Doctor) -> u8 {
-    let mut highest = exit::DONE;
-    for path in &args.paths {
+    print_each(&args.paths, |path| {
         let report = examine(path);
-        highest = highest.max(report.exit_status());
-        match io::stdout().lock().write_all(print(args, &report).as_bytes()) {
-            Ok(()) => {}
-            // Whoever read us has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return highest,
-            Err(error) => {
-                say(format_args!("cannot write standard output: {}", reason(&error)));
-                return exit::FAILED;
-            }
-        }
-    }
-    highest
+        let text = if args.json { report.json() } else { text(&report) };
+        (text, report.exit_status())
+    })
 }
 
-fn examine(path: &std::path::Path) -> Report {
+fn examine(path: &Path) -> Report {
     let mut report = Report::new(path);
     let patient = match Patient::new(path) {
         Ok(patient) => patient,
@@ -58,10 +49,8 @@ fn examine(path: &std::path::Path) -> Report {
     report
 }
 
-fn print(args: &cli::Doctor, report: &Report) -> String {
-    if args.json {
-        return report.lines().map(|line| line + "\n").collect();
-    }
+/// For people: a paragraph each, and a summary.
+fn text(report: &Report) -> String {
     let mut text = String::new();
     for paragraph in report.paragraphs() {
         for line in paragraph {

@@ -16,7 +16,7 @@ use unix_stream_server::{PathState, inspect};
 
 use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
 use crate::detached::{BUSY, LATE, READY};
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 use crate::program::stale_variables;
 use crate::{exit, fenced, log};
 
@@ -54,8 +54,7 @@ fn ensure(args: &Ensure) -> Result<u8, u8> {
                 say(format_args!("cannot start the server of {path}: another start of it went on all the time"));
                 return Err(exit::IN_USE);
             }
-            say(format_args!("cannot start the server of {path} within the time; it may still come"));
-            return Err(exit::FAILED);
+            return Err(failed(format_args!("cannot start the server of {path} within the time; it may still come")));
         }
         std::thread::sleep(pause.min(left));
         pause = (pause * 2).min(LAST_PAUSE);
@@ -124,10 +123,7 @@ fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
                 .unwrap_or(exit::FAILED))
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Started::Late),
-        Err(error) => {
-            say(format_args!("cannot wait for the supervisor of PROG: {}", reason(&error)));
-            Err(exit::FAILED)
-        }
+        Err(error) => Err(failed(format_args!("cannot wait for the supervisor of PROG: {}", reason(&error)))),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const LOST: u8 = 5;
 pub(crate) const CANNOT_RUN: u8 = 126;
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// Of a server that was not to be.
+/// Of a server that was not to be, and of a path that was not cleaned.
 pub(crate) fn of_server(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::InUse | ErrorKind::Locked => IN_USE,

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use unix_stream_server::PeerRules;
 
 use crate::cli::AllowPeers;
-use crate::exit;
-use crate::message::say;
+use crate::message::{failed, say};
 
 /// Refusals are reported at most so often, whoever comes however often.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -22,10 +21,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn new(allow: &AllowPeers) -> Result<Self, u8> {
-        let rules = allow.rules().map_err(|why| {
-            say(why);
-            exit::FAILED
-        })?;
+        let rules = allow.rules().map_err(failed)?;
         Ok(Gate { rules, refused: 0, next_report: None })
     }
 

@@ -1,12 +1,13 @@
 //! When a server no longer has its path.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use unix_stream_server::{Error, Status};
 
 use crate::exit;
-use crate::message::say;
+use crate::message::{failed, reason, say};
 
 /// How often a server looks whether its path is still there.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -68,15 +69,10 @@ pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str)
             exit::LOST
         }
         Ok(Status::Unknown { errno }) => {
-            let errno = std::io::Error::from_raw_os_error(errno);
-            let why = crate::message::reason(&errno);
-            say(format_args!("cannot tell whether {path} is still ours, so it was not removed: {why}{and_now}"));
-            exit::FAILED
+            let why = reason(&io::Error::from_raw_os_error(errno));
+            failed(format_args!("cannot tell whether {path} is still ours, so it was not removed: {why}{and_now}"))
         }
         Ok(_) => exit::DONE,
-        Err(error) => {
-            say(error);
-            exit::FAILED
-        }
+        Err(error) => failed(error),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use crate::log;
+use crate::{exit, log};
 
 /// One line, in one write, so that the lines of several processes do not mix.
 ///
@@ -16,6 +16,12 @@ pub(crate) fn say(what: impl Display) {
         return log::write_error(&line);
     }
     let _ = io::stderr().write_all(format!("unix-ss: {}\n", one_line(&line)).as_bytes());
+}
+
+/// Says why it failed; the exit status.
+pub(crate) fn failed(why: impl Display) -> u8 {
+    say(why);
+    exit::FAILED
 }
 
 /// Without control characters, which could forge another line or command a terminal: paths and names have any.

@@ -1,6 +1,5 @@
 //! `race`: many servers start at once by several strategies, and what each does to the others.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use unix_ss_race::race::{self, Options, Report};
 
 use crate::cli::{self, RaceStrategy};
 use crate::exit;
-use crate::message::{reason, say};
+use crate::message::{failed, reason};
+use crate::output::print;
 
 /// Runs the race and prints what came of it; the exit status.
 pub(crate) fn run(args: &cli::Race) -> u8 {
@@ -25,11 +25,11 @@ pub(crate) fn run(args: &cli::Race) -> u8 {
     let report = match race::run(&options) {
         Ok(report) => report,
         Err(error) => {
-            say(format_args!("cannot race in {}: {}", options.dir.display(), reason(&error)));
-            return exit::FAILED;
+            return failed(format_args!("cannot race in {}: {}", options.dir.display(), reason(&error)));
         }
     };
     let printed = print(&if args.json { json(&report) } else { text(&report) });
+    let printed = printed.map_or_else(|status| status, |_| exit::DONE);
     let drawn = args.plot.as_deref().map_or(exit::DONE, |file| draw(&report, file));
     printed.max(drawn)
 }
@@ -76,24 +76,9 @@ fn json(report: &Report) -> String {
     lines
 }
 
-fn print(text: &str) -> u8 {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => exit::DONE,
-        // Whoever read us has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
-        Err(error) => {
-            say(format_args!("cannot write standard output: {}", reason(&error)));
-            exit::FAILED
-        }
-    }
-}
-
 fn draw(report: &Report, file: &Path) -> u8 {
     match std::fs::write(file, race::svg(report)) {
         Ok(()) => exit::DONE,
-        Err(error) => {
-            say(format_args!("cannot write {}: {}", file.display(), reason(&error)));
-            exit::FAILED
-        }
+        Err(error) => failed(format_args!("cannot write {}: {}", file.display(), reason(&error))),
     }
 }

@@ -18,7 +18,7 @@ use unix_stream_server::{Drain, ErrorKind, ServerSocket, Status, UntilReplaced};
 
 use crate::cli::Serve;
 use crate::gate::Gate;
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 use crate::program::{self, Accepted, Program, hung_up};
 use crate::signals::Signals;
 use crate::socket::{self, Ready};
@@ -44,22 +44,15 @@ pub(crate) fn run(args: &Serve) -> u8 {
 fn serve(args: &Serve) -> Result<u8, u8> {
     let ready = Ready::take(args)?;
     // Caught before the socket is there, so that no signal can end us between and leave it behind.
-    let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT]).map_err(|error| {
-        say(format_args!("cannot catch signals: {}", reason(&error)));
-        exit::FAILED
-    })?;
-    let wake = signals.waker().map_err(|error| {
-        say(format_args!("cannot catch signals: {}", reason(&error)));
-        exit::FAILED
-    })?;
+    let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT])?;
+    let wake = signals.waker()?;
     let gate = Gate::new(&args.allow)?;
     let run_as = socket::identity(args)?;
     program::must_be_there(args, run_as.is_some())?;
     let server = socket::create(args)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
-        say(format_args!("cannot serve at {}: {}", path.display(), reason(&error)));
-        return Err(exit::FAILED);
+        return Err(failed(format_args!("cannot serve at {}: {}", path.display(), reason(&error))));
     }
     let program = Program::new(&args.program, &path, run_as);
     let mut serving = Serving {
@@ -146,8 +139,7 @@ impl Serving {
                 break;
             }
             if let Err(error) = self.wait(signals, more) {
-                say(format_args!("cannot wait for clients: {}", reason(&error)));
-                return exit::FAILED;
+                return failed(format_args!("cannot wait for clients: {}", reason(&error)));
             }
         }
         self.stopping.as_ref().map_or(self.status, |stopping| exit::of_signal(stopping.by.as_raw()))
@@ -244,10 +236,7 @@ impl Serving {
                 self.status = report(&path, status, "; serving the clients that are here, then ending");
                 self.queue = Queue::Closing(drain);
             }
-            Err(error) => {
-                say(error);
-                self.status = exit::FAILED;
-            }
+            Err(error) => self.status = failed(error),
         }
         // Last, since a manager that is stuck may keep us waiting.
         if self.replaced { socket::announce_successor(&path) } else { socket::announce_end() }

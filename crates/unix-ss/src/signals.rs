@@ -9,6 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Signal;
 use signal_hook::{flag, low_level::pipe};
 
+use crate::message::{failed, reason};
+
+/// What a supervisor passes on to PROG.
+pub(crate) const FORWARDED: [Signal; 6] =
+    [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+
 /// The signals that have come in since the last look, behind a descriptor that is readable when there are any.
 ///
 /// As with the kernel's own pending signals, two of a kind that come before anybody looks count as one.
@@ -23,7 +29,11 @@ impl Signals {
     ///
     /// One that was ignored when we were started stays so, where ignoring has a meaning by convention: `nohup` for
     /// SIGHUP, and a shell without job control that starts us in the background for SIGINT and SIGQUIT.
-    pub(crate) fn catch(signals: &[Signal]) -> io::Result<Self> {
+    pub(crate) fn catch(signals: &[Signal]) -> Result<Self, u8> {
+        Self::register(signals).map_err(cannot_catch)
+    }
+
+    fn register(signals: &[Signal]) -> io::Result<Self> {
         let (wake, handler_end) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let ignored = ignored();
@@ -43,8 +53,8 @@ impl Signals {
     }
 
     /// A byte sent here makes the descriptor readable as a signal does.
-    pub(crate) fn waker(&self) -> io::Result<UnixStream> {
-        self.handler_end.try_clone()
+    pub(crate) fn waker(&self) -> Result<UnixStream, u8> {
+        self.handler_end.try_clone().map_err(cannot_catch)
     }
 
     /// Takes what has come in.
@@ -60,6 +70,10 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
+}
+
+fn cannot_catch(error: io::Error) -> u8 {
+    failed(format_args!("cannot catch signals: {}", reason(&error)))
 }
 
 /// The mask of ignored signals, as proc(5) shows it; none where there is no /proc.

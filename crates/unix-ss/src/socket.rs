@@ -9,7 +9,7 @@ use unix_stream_server::{Builder, LockScope, PathState, PeerCredentials, ServerS
 
 use crate::cli::{Scope, Serve};
 use crate::identity::Identity;
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 use crate::{exit, fenced, users};
 
 /// Who waits to hear that we listen: `--ready-fd`. Without a word, an end of file tells that it came to nothing.
@@ -26,13 +26,10 @@ impl Ready {
         let Some(number) = args.ready_fd else { return Ok(Ready { fd: None, replaces }) };
         match fenced::inherited(number) {
             Ok(fd) => Ok(Ready { fd: Some(fd), replaces }),
-            Err(error) => {
-                say(format_args!(
-                    "cannot use descriptor {number} for --ready-fd: {}; open it, as in `{number}>ready`",
-                    reason(&error)
-                ));
-                Err(exit::FAILED)
-            }
+            Err(error) => Err(failed(format_args!(
+                "cannot use descriptor {number} for --ready-fd: {}; open it, as in `{number}>ready`",
+                reason(&error)
+            ))),
         }
     }
 
@@ -107,6 +104,5 @@ pub(crate) fn builder(args: &Serve) -> Result<Builder, u8> {
 }
 
 fn no_such(option: &str, why: &str) -> u8 {
-    say(format_args!("cannot use {option}: {why}"));
-    exit::FAILED
+    failed(format_args!("cannot use {option}: {why}"))
 }

@@ -1,43 +1,31 @@
 //! `status`: what stands at each path, for people and for programs.
 
-use std::fmt::{self, Write as _};
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::fmt::{self, Write};
+use std::io;
 use std::path::Path;
 
 use serde::Serialize;
 use unix_stream_server::{Error, FileKind, Inspection, LockState, PathState, PeerCredentials, inspect};
 
-use crate::message::{one_line, reason, say};
-use crate::{cli, errno, exit};
+use crate::json::{self, PathKeys, errno_name};
+use crate::message::{one_line, reason};
+use crate::output::print_each;
+use crate::{cli, exit};
 
 /// Prints what is known; the exit status: the highest of all paths'.
 pub(crate) fn run(args: &cli::Status) -> u8 {
-    let mut highest = exit::DONE;
-    for path in &args.paths {
+    print_each(&args.paths, |path| {
         let report = Report::new(path, inspect(path));
-        highest = highest.max(report.exit_status());
-        let line = if args.json { report.json() } else { one_line(&report.to_string()).into_owned() };
-        match io::stdout().lock().write_all(format!("{line}\n").as_bytes()) {
-            Ok(()) => {}
-            // Whoever read us has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return highest,
-            Err(error) => {
-                say(format_args!("cannot write standard output: {}", reason(&error)));
-                return exit::FAILED;
-            }
-        }
-    }
-    highest
+        let line = if args.json { json::line(&report) } else { one_line(&report.to_string()).into_owned() };
+        (line + "\n", report.exit_status())
+    })
 }
 
-/// The line of `--json`: keys are only ever added, and null is what is not known.
+/// The line of `--json`, and what the one for people is made of.
 #[derive(Serialize)]
 pub(crate) struct Report {
-    path: String,
-    /// Only of a path that is not UTF-8, which `path` cannot show.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    about: PathKeys,
     state: &'static str,
     kind: Option<&'static str>,
     errno: Option<String>,
@@ -71,7 +59,7 @@ impl Report {
             Ok(inspection) => Report::of(path, &inspection),
             // A path that can name no socket.
             Err(error) => Report {
-                errno: Some(errno::name(error.raw_os_error())),
+                errno: Some(errno_name(error.raw_os_error())),
                 error: Some(error.reason().to_owned()),
                 ..Report::empty(path)
             },
@@ -87,8 +75,7 @@ impl Report {
 
     fn empty(path: &Path) -> Self {
         Report {
-            path: path.to_string_lossy().into_owned(),
-            path_hex: path.to_str().is_none().then(|| hex(path)),
+            about: PathKeys::of(path),
             state: "cannot_tell",
             kind: None,
             errno: None,
@@ -125,7 +112,7 @@ impl Report {
                 "not_a_socket"
             }
             PathState::CannotTell { errno } => {
-                self.errno = Some(errno::name(errno));
+                self.errno = Some(errno_name(errno));
                 self.error = Some(reason(&io::Error::from_raw_os_error(errno)));
                 "cannot_tell"
             }
@@ -140,16 +127,11 @@ impl Report {
             _ => exit::CANNOT_TELL,
         }
     }
-
-    fn json(&self) -> String {
-        // Only maps with keys that are no strings, and failing writers, make this fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path)?;
+        f.write_str(&self.about.path)?;
         if let Some(target) = &self.target {
             write!(f, " -> {target}")?;
         }
@@ -228,11 +210,4 @@ impl fmt::Display for Lock {
 pub(crate) fn program(pid: u32) -> Option<String> {
     let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned())
-}
-
-pub(crate) fn hex(path: &Path) -> String {
-    path.as_os_str().as_bytes().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}"); // a String takes everything
-        hex
-    })
 }

@@ -17,7 +17,7 @@ use rustix::stdio;
 
 use crate::bulk::{is_much, splice_while_much};
 use crate::exit;
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 
 /// Large enough that the copy costs little beside the rest; the kernel queues about 200 KiB a direction.
 const BUFFER: usize = 128 * 1024;
@@ -28,8 +28,7 @@ pub(crate) fn run(stream: &UnixStream, path: &Path) -> u8 {
     std::thread::scope(|scope| {
         let sender = std::thread::Builder::new().spawn_scoped(scope, || send(stream, &input_failed));
         if let Err(error) = sender {
-            say(format_args!("cannot start a thread to send with: {}", reason(&error)));
-            return exit::FAILED;
+            return failed(format_args!("cannot start a thread to send with: {}", reason(&error)));
         }
         let status = receive(stream, path);
         let status = if input_failed.load(Ordering::SeqCst) { status.max(exit::FAILED) } else { status };
@@ -79,8 +78,7 @@ fn receive(stream: &UnixStream, path: &Path) -> u8 {
                     // Whoever read us wants no more, as `head` does: that is no failure, and nobody is left to tell.
                     Err(Errno::PIPE) => return exit::DONE,
                     Err(errno) => {
-                        say(format_args!("cannot write standard output: {}", reason(&errno.into())));
-                        return exit::FAILED;
+                        return failed(format_args!("cannot write standard output: {}", reason(&errno.into())));
                     }
                 }
                 if by_splice && is_much(length) {
@@ -97,8 +95,7 @@ fn receive(stream: &UnixStream, path: &Path) -> u8 {
             Err(Errno::CONNRESET) if answered => break,
             Err(errno) => {
                 let why = reason(&errno.into());
-                say(format_args!("cannot read from the server at {}: {why}", path.display()));
-                return exit::FAILED;
+                return failed(format_args!("cannot read from the server at {}: {why}", path.display()));
             }
         }
     }

@@ -7,16 +7,18 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
+};
 use unix_stream_server::{ErrorKind, ServerSocket, StartLock};
 
 use crate::cli::WaitListen;
 use crate::detached::{BUSY, Detached, LATE, READY, take_start_lock};
 use crate::ensure::{lives, lives_by_now};
 use crate::exit;
-use crate::message::{reason, say};
+use crate::message::{failed, reason, say};
 use crate::program::{split, stale_variables};
-use crate::signals::Signals;
+use crate::signals::{FORWARDED, Signals};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
@@ -28,11 +30,7 @@ pub(crate) fn run(args: &WaitListen) -> u8 {
 
 fn supervise(args: &WaitListen) -> Result<u8, u8> {
     let detached = Detached::enter(args.detached_log.as_deref())?;
-    let forwarded = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
-    let signals = Signals::catch(&[&[Signal::CHILD], &forwarded[..]].concat()).map_err(|error| {
-        say(format_args!("cannot catch signals: {}", reason(&error)));
-        exit::FAILED
-    })?;
+    let signals = Signals::catch(&[&[Signal::CHILD], &FORWARDED[..]].concat())?;
     // A PROG that puts itself into the background is ours to wait for all the same.
     let _ = set_child_subreaper(Some(getpid()));
     let lock = take_lock(args, &detached)?;
@@ -93,7 +91,7 @@ fn start(args: &WaitListen, detached: &Detached) -> Result<Child, u8> {
 struct Supervised {
     group: Pid,
     /// PROG's, once it has ended.
-    status: Option<rustix::process::WaitStatus>,
+    status: Option<WaitStatus>,
     nobody_left: bool,
 }
 
@@ -108,18 +106,10 @@ impl Supervised {
             if lives_by_now(&args.path) {
                 return Ok(true);
             }
-            let path = args.path.display();
-            let failed = self.status.is_some_and(|status| status.exit_status() != Some(0));
-            if failed || self.nobody_left {
-                let how = self.status.map_or_else(String::new, |status| {
-                    match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => format!(" with exit status {code}"),
-                        (_, Some(signal)) => format!(" by signal {signal}"),
-                        _ => String::new(),
-                    }
-                });
-                say(format_args!("cannot start the server of {path}: PROG ended{how} before it listened there"));
-                return Err(exit::FAILED);
+            if self.nobody_left || self.status.is_some_and(|status| status.exit_status() != Some(0)) {
+                let (path, how) = (args.path.display(), self.status.map_or_else(String::new, how_it_ended));
+                let why = format_args!("cannot start the server of {path}: PROG ended{how} before it listened there");
+                return Err(failed(why));
             }
             if Instant::now() >= deadline {
                 return Ok(false);
@@ -183,6 +173,14 @@ impl Supervised {
                 }
             }
         }
+    }
+}
+
+fn how_it_ended(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!(" with exit status {code}"),
+        (_, Some(signal)) => format!(" by signal {signal}"),
+        _ => String::new(),
     }
 }
 

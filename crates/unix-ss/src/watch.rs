@@ -1,7 +1,6 @@
 //! `watch`: a line for each change of owner or state at a path.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,10 +12,11 @@ use serde::Serialize;
 use unix_stream_server::{PathEvent, PathReport, PathWatch};
 
 use crate::cli::Watch;
-use crate::exit;
-use crate::message::{one_line, reason, say};
+use crate::message::{failed, one_line, reason};
+use crate::output::{Reader, print};
 use crate::signals::Signals;
 use crate::status::Report;
+use crate::{exit, json};
 
 /// Prints until told to end; the exit status.
 pub(crate) fn run(args: &Watch) -> u8 {
@@ -30,16 +30,12 @@ fn watch(args: &Watch) -> Result<(), u8> {
     // No time so far away is a deadline.
     let deadline = args.timeout.and_then(|time| Instant::now().checked_add(time));
     // Caught first, so that whoever has read the first line can end us as promised.
-    let signals = Signals::catch(&[Signal::INT, Signal::TERM])
-        .map_err(|error| failed(format_args!("cannot catch signals: {}", reason(&error))))?;
+    let signals = Signals::catch(&[Signal::INT, Signal::TERM])?;
     let mut watch = PathWatch::new(&args.path).map_err(failed)?;
     loop {
         if let Some(report) = watch.check().map_err(failed)? {
-            match print(args, &report) {
-                Ok(()) => {}
-                // Whoever read us has seen enough.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                Err(error) => return Err(failed(format_args!("cannot write standard output: {}", reason(&error)))),
+            if print(&line(args, &report))? == Reader::Gone {
+                return Ok(());
             }
         }
         if sleep(&watch, &signals, deadline)? == Wake::End {
@@ -48,18 +44,10 @@ fn watch(args: &Watch) -> Result<(), u8> {
     }
 }
 
-fn failed(why: impl fmt::Display) -> u8 {
-    say(why);
-    exit::FAILED
-}
-
-/// In one write, so that a line is read as a whole or not at all.
-fn print(args: &Watch, report: &PathReport) -> io::Result<()> {
+fn line(args: &Watch, report: &PathReport) -> String {
     let line = Line::new(args, report);
-    let line = if args.json { line.json() } else { one_line(&line.to_string()).into_owned() };
-    let mut out = io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes())?;
-    out.flush()
+    let line = if args.json { json::line(&line) } else { one_line(&line.to_string()).into_owned() };
+    line + "\n"
 }
 
 #[derive(PartialEq, Eq)]
@@ -109,11 +97,6 @@ impl Line {
     fn new(args: &Watch, PathReport { event, inspection, .. }: &PathReport) -> Self {
         let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         Line { time, event: PathEvent::as_str(*event), report: Report::of(&args.path, inspection) }
-    }
-
-    fn json(&self) -> String {
-        // Only maps with keys that are no strings, and failing writers, make this fail.
-        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

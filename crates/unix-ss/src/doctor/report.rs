@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::exit;
-use crate::status::hex;
+use crate::json::{self, PathKeys};
 
 /// How bad it is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,13 +33,11 @@ pub(super) struct Report {
     cannot_tell: bool,
 }
 
-/// Keys are only ever added.
+/// An object of `--json`.
 #[derive(Serialize)]
 struct Line<'a> {
-    path: String,
-    /// Only of a path that is not UTF-8, which `path` cannot show.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    #[serde(flatten)]
+    examined: PathKeys,
     severity: Severity,
     finding: &'static str,
     about: String,
@@ -94,21 +92,19 @@ impl Report {
         sorted
     }
 
-    /// For `--json`.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        self.sorted().into_iter().map(|finding| {
-            let line = Line {
-                path: self.path.to_string_lossy().into_owned(),
-                path_hex: self.path.to_str().is_none().then(|| hex(&self.path)),
+    /// For programs: a line each.
+    pub(super) fn json(&self) -> String {
+        let line = |finding: &Finding| {
+            json::line(&Line {
+                examined: PathKeys::of(&self.path),
                 severity: finding.severity,
                 finding: finding.id,
                 about: finding.about.to_string_lossy().into_owned(),
                 why: &finding.why,
                 remedy: &finding.remedy,
-            };
-            // Only maps with keys that are no strings, and failing writers, make this fail.
-            serde_json::to_string(&line).unwrap_or_default()
-        })
+            }) + "\n"
+        };
+        self.sorted().into_iter().map(line).collect()
     }
 
     /// Each a headline and two lines.

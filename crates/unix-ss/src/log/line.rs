@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
+use crate::json;
 use crate::message::one_line;
 
 /// Keys are only ever added; `path` is null where it is about none.
@@ -46,8 +47,7 @@ impl Line {
     }
 
     pub(super) fn json(&self) -> String {
-        // Only maps with keys that are no strings, and failing writers, make this fail.
-        serde_json::to_string(self).unwrap_or_default()
+        json::line(self)
     }
 
     /// `unix-ss: info: got the lock at /run/s (waited_us 1234)`
