@@ -1,18 +1,18 @@
 //! `connect`: a client made of standard input and output.
 
+mod bulk;
+mod transfer;
+
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use unix_stream_server::{ConnectOptions, Error, ErrorKind};
 
 use crate::cli::Connect;
+use crate::exit;
 use crate::message::{failed, say};
-use crate::{exit, transfer};
-
-/// The first pause between two tries, doubled each time up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+use crate::retry::Retry;
 
 /// Connects and transfers; the exit status.
 pub(crate) fn run(args: &Connect) -> u8 {
@@ -35,23 +35,17 @@ pub(crate) fn run(args: &Connect) -> u8 {
 
 /// Until somebody listens and has room, or the time is over; the last error then.
 fn connect_within(args: &Connect, options: &ConnectOptions, time: Duration) -> Result<UnixStream, Error> {
-    // A time beyond the clock's end is for ever; some centuries will do.
-    let far = Duration::from_secs(u64::from(u32::MAX));
-    let deadline = Instant::now() + time.min(far);
-    let mut pause = FIRST_PAUSE;
+    let mut retry = Retry::within(time);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
         // Waits in a full backlog by itself, for all of the time.
-        let error = match options.clone().timeout(left).connect(&args.path) {
+        let error = match options.clone().timeout(retry.left()).connect(&args.path) {
             Ok(stream) => return Ok(stream),
             Err(error) => error,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !may_pass(&error) {
-            return Err(error);
+        match retry.pause().filter(|_| may_pass(&error)) {
+            Some(pause) => std::thread::sleep(pause),
+            None => return Err(error),
         }
-        std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LAST_PAUSE);
     }
 }
 

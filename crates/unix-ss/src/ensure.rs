@@ -3,26 +3,26 @@
 //! PROG is started by a supervisor in the background: we again, as `serve --activate`, or as `__wait-listen`. Of several
 //! that are started at once, the path's lock (or the start lock) lets one through; the others say so, and we look again.
 
+pub(crate) mod detached;
+pub(crate) mod wait_listen;
+
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use unix_stream_server::{PathState, inspect};
 
 use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
-use crate::detached::{BUSY, LATE, READY};
 use crate::message::{failed, reason, say};
-use crate::program::stale_variables;
-use crate::{exit, fenced, log};
+use crate::prog::{cannot_run_ourselves, ourselves, remove_stale_variables};
+use crate::retry::Retry;
+use crate::{exit, fenced};
+use detached::{BUSY, LATE, READY};
 
-/// The first pause between two looks, doubled each time up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a supervisor waits for the path's lock, at most.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -34,35 +34,31 @@ pub(crate) fn run(args: &Ensure) -> u8 {
 fn ensure(args: &Ensure) -> Result<u8, u8> {
     // What we were started with is nothing for a daemon: the pipe of a `$(...)`, a lock.
     fenced::close_on_exec_from(3);
-    let far = Duration::from_secs(u64::from(u32::MAX));
-    let deadline = Instant::now() + args.timeout.min(far);
-    let mut pause = FIRST_PAUSE;
+    let mut retry = Retry::within(args.timeout);
     let mut others = false;
     loop {
         if lives(&args.path)? {
             return Ok(exit::DONE);
         }
-        match start(args, deadline)? {
+        match start(args, &retry)? {
             Started::Ready => return Ok(exit::DONE),
             Started::Busy => others = true,
             Started::Late => {}
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let Some(pause) = retry.pause() else {
             let path = args.path.display();
             if others {
                 say(format_args!("cannot start the server of {path}: another start of it went on all the time"));
                 return Err(exit::IN_USE);
             }
             return Err(failed(format_args!("cannot start the server of {path} within the time; it may still come")));
-        }
-        std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LAST_PAUSE);
+        };
+        std::thread::sleep(pause);
     }
 }
 
 /// Does something live there that clients can use? An error for what will never be, or cannot be told.
-pub(crate) fn lives(path: &Path) -> Result<bool, u8> {
+fn lives(path: &Path) -> Result<bool, u8> {
     let inspection = inspect(path).map_err(|error| {
         say(&error);
         exit::of_server(&error)
@@ -88,11 +84,6 @@ pub(crate) fn lives(path: &Path) -> Result<bool, u8> {
     }
 }
 
-/// The same of a path that a PROG is at work at: what else stands there, or cannot be told, may yet become a server.
-pub(crate) fn lives_by_now(path: &Path) -> bool {
-    inspect(path).is_ok_and(|inspection| matches!(inspection.state, PathState::Live { .. } | PathState::Busy))
-}
-
 enum Started {
     Ready,
     /// Somebody else is at it.
@@ -101,13 +92,9 @@ enum Started {
     Late,
 }
 
-fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let mut supervisor = command(args, left).spawn().map_err(|error| {
-        say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(&error)));
-        exit::CANNOT_RUN
-    })?;
-    match hear(&mut supervisor, deadline) {
+fn start(args: &Ensure, retry: &Retry) -> Result<Started, u8> {
+    let mut supervisor = command(args, retry.left()).spawn().map_err(|error| cannot_run_ourselves(&error))?;
+    match hear(&mut supervisor, retry) {
         Ok(Some(READY)) => Ok(Started::Ready),
         Ok(Some(BUSY)) => {
             let _ = supervisor.wait();
@@ -128,16 +115,13 @@ fn start(args: &Ensure, deadline: Instant) -> Result<Started, u8> {
 }
 
 fn command(args: &Ensure, left: Duration) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("unix-ss");
+    let mut command = ourselves(if args.wait_listen { WAIT_LISTEN } else { "serve" });
     // Not only PROG's: the supervisor is not the service that a manager waits for either.
-    for variable in stale_variables() {
-        command.env_remove(variable);
-    }
+    remove_stale_variables(&mut command);
     if args.wait_listen {
-        command.arg(WAIT_LISTEN).arg("--timeout").arg(time(left));
+        command.arg("--timeout").arg(time(left));
     } else {
-        command.args(["serve", "--activate", "--detached", "--lock-timeout"]).arg(time(left.min(LOCK_TIMEOUT)));
+        command.args(["--activate", "--detached", "--lock-timeout"]).arg(time(left.min(LOCK_TIMEOUT)));
         let SocketOptions { mode, owner, group, backlog } = &args.socket;
         command.arg("--mode").arg(format!("{mode:o}"));
         let options = [("--owner", owner), ("--group", group), ("--fd-name", &args.fd_name)];
@@ -152,7 +136,6 @@ fn command(args: &Ensure, left: Duration) -> Command {
         option.push(log);
         command.arg(option);
     }
-    command.args(log::options());
     // A path may begin with a hyphen as well.
     if args.path.as_os_str().as_encoded_bytes().starts_with(b"-") {
         command.arg(Path::new(".").join(&args.path));
@@ -170,11 +153,10 @@ fn time(time: Duration) -> String {
 }
 
 /// The supervisor's word; `None` if it ends without one.
-fn hear(supervisor: &mut Child, deadline: Instant) -> io::Result<Option<u8>> {
+fn hear(supervisor: &mut Child, retry: &Retry) -> io::Result<Option<u8>> {
     let Some(pipe) = &mut supervisor.stdout else { return Ok(None) };
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let left = Timespec::try_from(retry.left()).map_err(|_| Errno::INVAL)?;
         match poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], Some(&left)) {
             Ok(0) => return Err(Errno::TIMEDOUT.into()),
             Ok(_) => break,

@@ -8,7 +8,6 @@
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use std::str::FromStr;
 
@@ -18,9 +17,9 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use crate::cli::RunAsExec;
-use crate::message::{reason, say};
-use crate::program::split;
+use crate::cli::{RunAsExec, Serve};
+use crate::message::{failed, reason, say};
+use crate::prog::{cannot_run, split};
 use crate::{exit, users};
 
 /// Who PROG is to be. As text: `UID:GID:GROUP,GROUP,...`, for our own hidden modes.
@@ -33,8 +32,14 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Whom the options name; to be asked before there is a socket.
+    pub(crate) fn of(args: &Serve) -> Result<Option<Self>, u8> {
+        let identity = args.run_as.as_deref().map(Identity::find).transpose();
+        identity.map_err(|why| failed(format_args!("cannot use --run-as: {why}")))
+    }
+
     /// Of `USER[:GROUP]`, and whether we may become it: nothing is to be bound if not.
-    pub(crate) fn find(text: &str) -> Result<Self, String> {
+    fn find(text: &str) -> Result<Self, String> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
@@ -105,9 +110,7 @@ pub(crate) fn become_program(args: &RunAsExec) -> u8 {
         return exit::CANNOT_RUN;
     }
     let (program, rest) = split(&args.program);
-    let error = Command::new(program).args(rest).exec();
-    say(format_args!("cannot run {}: {}", Path::new(program).display(), reason(&error)));
-    exit::of_start(&error)
+    cannot_run(&args.program, &Command::new(program).args(rest).exec())
 }
 
 #[cfg(test)]

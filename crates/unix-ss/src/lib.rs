@@ -11,37 +11,30 @@ compile_error!(
 );
 
 mod activate;
-mod bulk;
-mod children;
+mod announce;
 mod clean;
 mod cli;
+mod clients;
 mod connect;
-mod demand;
-mod detached;
 mod doctor;
 mod ensure;
 mod events;
 mod exit;
 mod fenced;
-mod gate;
 mod identity;
 mod json;
-mod leaving;
 mod log;
 mod lost;
 mod message;
 mod output;
-mod program;
+mod prog;
 mod race;
-mod replay;
+mod retry;
 mod serve;
 mod signals;
 mod socket;
-mod starters;
 mod status;
-mod transfer;
 mod users;
-mod wait_listen;
 mod watch;
 
 use std::process::ExitCode;
@@ -81,6 +74,6 @@ pub fn run() -> ExitCode {
         Command::RaceWorker(args) => unix_ss_race::worker(args.arguments),
         Command::ActivateExec(args) => activate::become_program(&args),
         Command::RunAsExec(args) => identity::become_program(&args),
-        Command::WaitListen(args) => wait_listen::run(&args),
+        Command::WaitListen(args) => ensure::wait_listen::run(&args),
     })
 }

@@ -35,31 +35,20 @@ impl Look {
     }
 }
 
-/// How to report it of a server that may be replaced, or may not.
-pub(crate) fn reporter(replaceable: bool) -> Report {
-    if replaceable { report_replaceable } else { report }
-}
-
-/// Another server there is what was allowed.
-fn report_replaceable(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
-    if is_replaced(true, status) {
-        say(format_args!("replaced at {}{and_now}", path.display()));
-        return exit::DONE;
-    }
-    report(path, status, and_now)
-}
-
 /// Has a server that may be replaced been so?
 pub(crate) fn is_replaced(replaceable: bool, status: Result<Status, &Error>) -> bool {
     replaceable && status.is_ok_and(|status| status == Status::Replaced)
 }
 
-pub(crate) type Report = fn(&Path, Result<Status, &Error>, &str) -> u8;
-
-/// What to say of a path that was closed, and the exit status that follows from it.
-pub(crate) fn report(path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
+/// Says what has become of a path that was closed, or lost; the exit status that follows from it.
+pub(crate) fn report(replaceable: bool, path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
     let path = path.display();
     match status {
+        // As was allowed.
+        Ok(Status::Replaced) if replaceable => {
+            say(format_args!("replaced at {path}{and_now}"));
+            exit::DONE
+        }
         Ok(Status::Gone) => {
             say(format_args!("lost the path {path}: it was deleted or moved away by somebody{and_now}"));
             exit::LOST

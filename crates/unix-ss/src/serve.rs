@@ -1,9 +1,14 @@
 //! `serve`: one PROG for each client.
 //!
 //! One thread waits in poll(2) for a client or a signal, and decides; a few others start the PROGs: see
-//! [`crate::starters`]. It goes through three stages: open; closing, from the first signal (or the loss of the path) on,
+//! [`starters`]. It goes through three stages: open; closing, from the first signal (or the loss of the path) on,
 //! until the queue is empty and the PROGs have ended; and stopping, from the second signal on, until the PROGs have been
 //! made to end.
+
+mod children;
+mod gate;
+mod program;
+mod starters;
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,19 +16,20 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::Signal;
 use unix_stream_server::{Drain, ErrorKind, ServerSocket, Status, UntilReplaced};
 
+use crate::announce::{self, Ready};
 use crate::cli::Serve;
-use crate::gate::Gate;
+use crate::clients::hung_up;
+use crate::identity::Identity;
 use crate::message::{failed, reason, say};
-use crate::program::{self, Accepted, Program, hung_up};
+use crate::prog::must_be_there;
 use crate::signals::Signals;
-use crate::socket::{self, Ready};
-use crate::starters::{AHEAD, Starters};
-use crate::{events, exit, lost};
+use crate::{events, exit, lost, socket};
+use gate::Gate;
+use program::{Accepted, Program};
+use starters::{AHEAD, Starters};
 
 /// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,8 +53,8 @@ fn serve(args: &Serve) -> Result<u8, u8> {
     let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT])?;
     let wake = signals.waker()?;
     let gate = Gate::new(&args.allow)?;
-    let run_as = socket::identity(args)?;
-    program::must_be_there(args, run_as.is_some())?;
+    let run_as = Identity::of(args)?;
+    must_be_there(args, run_as.is_some())?;
     let server = socket::create(args)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
@@ -67,7 +73,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         signalled: 0,
         stopping: None,
         status: exit::DONE,
-        replaceable: args.replaceable || args.replace,
+        replaceable: args.is_replaceable(),
         nudged: false,
         leaving: None,
         replaced: false,
@@ -138,7 +144,10 @@ impl Serving {
             if self.is_done() {
                 break;
             }
-            if let Err(error) = self.wait(signals, more) {
+            if more {
+                continue;
+            }
+            if let Err(error) = self.wait(signals) {
                 return failed(format_args!("cannot wait for clients: {}", reason(&error)));
             }
         }
@@ -232,14 +241,13 @@ impl Serving {
             Ok(drain) => {
                 self.replaced |= lost::is_replaced(self.replaceable, drain.status());
                 let status = if self.replaced { Ok(Status::Replaced) } else { drain.status() };
-                let report = lost::reporter(self.replaceable);
-                self.status = report(&path, status, "; serving the clients that are here, then ending");
+                let and_now = "; serving the clients that are here, then ending";
+                self.status = lost::report(self.replaceable, &path, status, and_now);
                 self.queue = Queue::Closing(drain);
             }
             Err(error) => self.status = failed(error),
         }
-        // Last, since a manager that is stuck may keep us waiting.
-        if self.replaced { socket::announce_successor(&path) } else { socket::announce_end() }
+        announce::end(&path, self.replaced);
     }
 
     fn may_admit(&self) -> bool {
@@ -343,28 +351,14 @@ impl Serving {
         }
     }
 
-    /// Until there is a client, a signal, or something is due. `more`: only look.
-    fn wait(&self, signals: &Signals, more: bool) -> io::Result<()> {
-        let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+    /// Until there is a client, a signal, or something is due.
+    fn wait(&self, signals: &Signals) -> io::Result<()> {
         let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill);
-        let mut due = [self.paused, kill, None, self.leaving, self.predecessor];
-        if let Queue::Open(server, look) = &self.queue {
-            due[2] = Some(look.due());
-            if self.may_admit() {
-                fds.push(PollFd::from_borrowed_fd(server.as_fd(), PollFlags::IN));
-            }
-        }
-        let left = due.into_iter().flatten().min().map(|due| due.saturating_duration_since(Instant::now()));
-        // Rounded up by a millisecond, lest the last one be spent in a hundred polls.
-        let left = if more { Some(Duration::ZERO) } else { left.map(|left| left + Duration::from_millis(1)) };
-        match poll(&mut fds, left.and_then(|left| Timespec::try_from(left).ok()).as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            // No memory for it: that passes.
-            Err(Errno::NOMEM | Errno::AGAIN) => {
-                std::thread::sleep(PAUSE);
-                Ok(())
-            }
-            Err(errno) => Err(errno.into()),
-        }
+        let (look, clients) = match &self.queue {
+            Queue::Open(server, look) => (Some(look.due()), self.may_admit().then(|| server.as_fd())),
+            Queue::Closing(_) | Queue::Empty(_) => (None, None),
+        };
+        let due = [self.paused, kill, look, self.leaving, self.predecessor].into_iter().flatten().min();
+        signals.wait(clients, due)
     }
 }

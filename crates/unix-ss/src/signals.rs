@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use signal_hook::{flag, low_level::pipe};
 
@@ -14,6 +17,14 @@ use crate::message::{failed, reason};
 /// What a supervisor passes on to PROG.
 pub(crate) const FORWARDED: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
+
+/// Those by which somebody tells a program to end.
+pub(crate) fn tells_to_end(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal)
+}
+
+/// How long to wait instead of polling when the kernel has no memory for that.
+pub(crate) const NO_MEMORY: Duration = Duration::from_millis(100);
 
 /// The signals that have come in since the last look, behind a descriptor that is readable when there are any.
 ///
@@ -55,6 +66,29 @@ impl Signals {
     /// A byte sent here makes the descriptor readable as a signal does.
     pub(crate) fn waker(&self) -> Result<UnixStream, u8> {
         self.handler_end.try_clone().map_err(cannot_catch)
+    }
+
+    /// Sleeps until a signal comes, somebody is at the listener `also`, or it is time; or for less, so that whoever waits
+    /// is to look what it was.
+    pub(crate) fn wait(&self, also: Option<BorrowedFd<'_>>, due: Option<Instant>) -> io::Result<()> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN)];
+        fds.extend(also.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // Rounded up by a millisecond, lest the last one be spent in a hundred polls.
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+        match poll(&mut fds, left.and_then(|left| Timespec::try_from(left).ok()).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            // No memory for it: that passes.
+            Err(Errno::NOMEM | Errno::AGAIN) => {
+                std::thread::sleep(NO_MEMORY);
+                Ok(())
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes what has come in: is it one that ends us? The others are for PROG, and there is none.
+    pub(crate) fn tell_to_end(&self) -> bool {
+        self.take().into_iter().any(tells_to_end)
     }
 
     /// Takes what has come in.

@@ -5,12 +5,12 @@
 
 use std::process::{Command, Stdio};
 
-/// A uid for `--owner`.
+/// A uid, for `--owner` and the like.
 pub(crate) fn uid(user: &str) -> Result<u32, String> {
     id(user, "user", "passwd")
 }
 
-/// A gid for `--group`.
+/// A gid, for `--group` and the like.
 pub(crate) fn gid(group: &str) -> Result<u32, String> {
     id(group, "group", "group")
 }

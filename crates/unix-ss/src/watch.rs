@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ use unix_stream_server::{PathEvent, PathReport, PathWatch};
 use crate::cli::Watch;
 use crate::message::{failed, one_line, reason};
 use crate::output::{Reader, print};
-use crate::signals::Signals;
+use crate::signals::{NO_MEMORY, Signals};
 use crate::status::Report;
 use crate::{exit, json};
 
@@ -77,7 +77,7 @@ fn sleep(watch: &PathWatch, signals: &Signals, deadline: Option<Instant>) -> Res
         Err(Errno::INTR) => Ok(Wake::Look),
         // No memory for it: that passes.
         Err(Errno::NOMEM | Errno::AGAIN) => {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(NO_MEMORY);
             Ok(Wake::Look)
         }
         Err(errno) => Err(failed(format_args!("cannot wait for changes: {}", reason(&errno.into())))),

@@ -132,6 +132,13 @@ pub(crate) struct Serve {
     pub(crate) program: Vec<OsString>,
 }
 
+impl Serve {
+    /// May a successor take PATH over?
+    pub(crate) fn is_replaceable(&self) -> bool {
+        self.replaceable || self.replace
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Scope {
     /// PATH.lock, for microseconds at the start and at the end

@@ -5,17 +5,16 @@
 //! user reads why.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Stdio;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
-use unix_stream_server::{ErrorKind, StartLock};
+use unix_stream_server::{Error, ErrorKind, StartLock};
 
+use super::lives;
 use crate::exit;
 use crate::message::{failed, reason, say};
 
@@ -55,50 +54,39 @@ impl Detached {
         Ok(Stdio::from(self.log.try_clone()?))
     }
 
+    /// `PATH.start`, with nobody living at the path; or `ensure` hears that somebody else is at it.
+    pub(crate) fn take_start_lock(&self, path: &Path) -> Result<StartLock, u8> {
+        let lock = StartLock::try_take(path).map_err(|error| {
+            // Held, and not left behind by another user.
+            let busy = error.kind() == ErrorKind::Locked && error.raw_os_error() == Errno::EXIST.raw_os_error();
+            self.cannot_start(&error, busy)
+        })?;
+        // Between the look of `ensure` and the lock somebody may have started it.
+        if lives(path)? {
+            self.tell(BUSY);
+            return Err(exit::IN_USE);
+        }
+        Ok(lock)
+    }
+
+    /// Tells `ensure` that somebody has the path, or says what else is in the way; the exit status.
+    pub(crate) fn refused(&self, error: &Error) -> u8 {
+        self.cannot_start(error, error.kind() == ErrorKind::InUse)
+    }
+
+    fn cannot_start(&self, error: &Error, busy: bool) -> u8 {
+        if busy {
+            self.tell(BUSY);
+        } else {
+            say(error);
+        }
+        exit::of_server(error)
+    }
+
     /// Tells `ensure`, and lets go of it: from here on we write to the log. If it has gone, so be it.
     pub(crate) fn tell(&self, word: u8) {
         let _ = io::stdout().write_all(&[word]).and_then(|()| io::stdout().flush());
         let _ = stdio::dup2_stdout(&self.log);
         let _ = stdio::dup2_stderr(&self.log);
     }
-}
-
-/// `PATH.start`, or `ensure` hears that somebody else is at it.
-pub(crate) fn take_start_lock(path: &Path, detached: &Detached) -> Result<StartLock, u8> {
-    StartLock::try_take(path).map_err(|error| {
-        // Held, and not left behind by another user.
-        if error.kind() == ErrorKind::Locked && error.raw_os_error() == Errno::EXIST.raw_os_error() {
-            detached.tell(BUSY);
-        } else {
-            say(&error);
-        }
-        exit::of_server(&error)
-    })
-}
-
-/// How a hidden half of ours tells that it could not become PROG: by an errno in a pipe that exec closes.
-pub(crate) struct ExecReport(OwnedFd);
-
-impl ExecReport {
-    /// The reading end, and the writing one for the other process.
-    pub(crate) fn new() -> io::Result<(Self, OwnedFd)> {
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok((ExecReport(read), write))
-    }
-
-    /// Waits until it has become PROG, or says why not. The writing end must be closed here.
-    pub(crate) fn wait(self) -> io::Result<()> {
-        let mut errno = [0; 4];
-        match File::from(self.0).read_exact(&mut errno) {
-            Ok(()) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
-            Err(_) => Ok(()), // the end of the file
-        }
-    }
-}
-
-/// The other end: why PROG could not be run.
-pub(crate) fn report_exec(to: Option<OwnedFd>, error: &io::Error) -> bool {
-    let Some(to) = to else { return false };
-    let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
-    File::from(to).write_all(&errno.to_ne_bytes()).is_ok()
 }

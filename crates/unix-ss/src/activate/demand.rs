@@ -3,7 +3,7 @@
 //! To accept a client is to take it from PROG. So the kernel is asked who is queued. Somebody who has sent a byte, or who
 //! is still there after a moment, starts PROG and stays in the queue for it. Somebody who has hung up already cannot
 //! come back, and only such are accepted here: they are at the head of the queue, and nobody else accepts while no PROG
-//! runs. Those who had sent nothing are dropped: a probe. Those who had are replayed to PROG, if of our own user: see [`crate::replay`].
+//! runs. Those who had sent nothing are dropped: a probe. Those who had are replayed to PROG, if of our own user: see [`super::replay`].
 //!
 //! Where the kernel does not list the queue (no `unix_diag`), every connection starts PROG, as with other superservers.
 
@@ -12,33 +12,32 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::Signal;
-use unix_stream_server::{Ownership, QueuedClient, UntilReplaced, queued_clients};
+use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
 
-use crate::leaving::has_clients;
-use crate::program::hung_up;
+use super::replay;
+use super::service::Service;
+use crate::clients::{has_clients, hung_up};
+use crate::lost;
 use crate::signals::Signals;
-use crate::{lost, replay};
 
 /// How long a silent client must have been seen to stay. Who only looks whether we live is gone within microseconds, or
 /// within the time that the scheduler takes.
 const STAY: Duration = Duration::from_millis(20);
 
 /// Why the wait is over.
-pub(crate) enum Woken {
+pub(super) enum Woken {
     /// PROG is to be started.
     ByClient,
-    /// By a signal, or with the status of a path that is lost.
-    ToEnd(Option<u8>),
+    /// By a signal.
+    ToldToEnd,
+    /// Which has been said, and leads to this exit status.
+    PathLost(u8),
 }
 
-pub(crate) struct Demand {
+pub(super) struct Demand {
     /// For whom PROG was started last.
     client: Option<QueuedClient>,
-    /// A successor may take the path over.
-    replaceable: bool,
 }
 
 /// What the queue says.
@@ -50,22 +49,18 @@ enum Look {
 }
 
 impl Demand {
-    pub(crate) fn new(replaceable: bool) -> Self {
-        Demand { client: None, replaceable }
+    pub(super) fn new() -> Self {
+        Demand { client: None }
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
-    pub(crate) fn wait(
-        &mut self,
-        listener: &UnixListener,
-        ownership: &Ownership,
-        signals: &Signals,
-    ) -> io::Result<Woken> {
+    pub(super) fn wait(&mut self, service: &Service, signals: &Signals) -> io::Result<Woken> {
+        let Service { listener, ownership, .. } = service;
         let mut path = lost::Look::new();
         let mut silent: Option<(QueuedClient, Instant)> = None;
         let mut replaced = false;
         loop {
-            match look(listener, ownership)? {
+            match look(service)? {
                 Look::Demand(client) => {
                     self.client = client;
                     return Ok(Woken::ByClient);
@@ -82,36 +77,28 @@ impl Demand {
                 Look::Nobody => silent = None,
             }
             // After the queue: who was there before the signal is served.
-            if signals.take().iter().any(|signal| [Signal::TERM, Signal::INT, Signal::QUIT].contains(signal)) {
-                return Ok(Woken::ToEnd(None));
+            if signals.tell_to_end() {
+                return Ok(Woken::ToldToEnd);
             }
             if path.is_due() && ownership.was_stolen() {
-                if self.replaceable && !replaced {
+                if service.replaceable && !replaced {
                     // Somebody may have found our socket just before, and is served before we end.
                     replaced = true;
                     std::thread::sleep(UntilReplaced::GRACE);
                     continue;
                 }
-                let report = lost::reporter(self.replaceable);
-                let status = report(ownership.local_path(), Ok(ownership.status()), "; ending");
-                return Ok(Woken::ToEnd(Some(status)));
+                let status = Ok(ownership.status());
+                return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), status, "; ending")));
             }
-            let due = silent.map_or(path.due(), |(_, since)| path.due().min(since + STAY));
-            let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            let mut fds = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-            if silent.is_none() {
-                fds.push(PollFd::new(listener, PollFlags::IN));
-            }
-            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::NOMEM | Errno::AGAIN) => std::thread::sleep(STAY),
-                Err(errno) => return Err(errno.into()),
+            match silent {
+                None => signals.wait(Some(listener.as_fd()), Some(path.due()))?,
+                Some((_, since)) => signals.wait(None, Some(path.due().min(since + STAY)))?,
             }
         }
     }
 
     /// Has PROG accepted whom it was started for? Where that is not known: all who are queued.
-    pub(crate) fn is_met(&self, listener: &UnixListener) -> bool {
+    pub(super) fn is_met(&self, listener: &UnixListener) -> bool {
         match (self.client, queued_clients(listener)) {
             (Some(client), Ok(queue)) => !queue.contains(&client),
             _ => !has_clients(listener),
@@ -119,19 +106,20 @@ impl Demand {
     }
 
     /// PROG is to be started for whoever is the first in the queue.
-    pub(crate) fn is_for_head(&mut self, listener: &UnixListener) {
+    pub(super) fn is_for_head(&mut self, listener: &UnixListener) {
         self.client = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
     }
 
     /// Is the client for whom PROG was started still there, though PROG has ended? Then to start it again would go round
     /// in circles.
-    pub(crate) fn is_unmet(&self, listener: &UnixListener) -> bool {
+    pub(super) fn is_unmet(&self, listener: &UnixListener) -> bool {
         let Some(client) = self.client else { return false };
         queued_clients(listener).is_ok_and(|queue| queue.contains(&client))
     }
 }
 
-fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
+fn look(service: &Service) -> io::Result<Look> {
+    let listener = &service.listener;
     loop {
         let queue = match queued_clients(listener) {
             Ok(queue) => queue,
@@ -140,7 +128,7 @@ fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
         let Some(head) = queue.first() else { return Ok(Look::Nobody) };
         // Whoever is at the head and has gone is gone for good, so that it is him whom accept() gives.
         if head.is_gone() {
-            if take_gone(listener, ownership)? {
+            if take_gone(service)? {
                 return Ok(Look::Demand(None));
             }
             continue;
@@ -151,14 +139,15 @@ fn look(listener: &UnixListener, ownership: &Ownership) -> io::Result<Look> {
 }
 
 /// Accepts one who has gone; true if he had said something that is replayed, which PROG is to be started for.
-fn take_gone(listener: &UnixListener, ownership: &Ownership) -> io::Result<bool> {
+fn take_gone(service: &Service) -> io::Result<bool> {
+    let listener = &service.listener;
     // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
     listener.set_nonblocking(true)?;
     let accepted = listener.accept();
     listener.set_nonblocking(false)?;
     match accepted {
         Ok((client, _)) if hung_up(&client) => Ok(false),
-        Ok((client, _)) => Ok(replay::start(client, ownership.local_path().to_owned())),
+        Ok((client, _)) => Ok(replay::start(client, service.path().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::CONNABORTED | Errno::INTR) => Ok(false),

@@ -11,7 +11,7 @@ use crate::message::{failed, say};
 /// Refusals are reported at most so often, whoever comes however often.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-pub(crate) struct Gate {
+pub(super) struct Gate {
     /// `None`: everybody.
     rules: Option<PeerRules>,
     /// Since the last report.
@@ -20,13 +20,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(allow: &AllowPeers) -> Result<Self, u8> {
+    pub(super) fn new(allow: &AllowPeers) -> Result<Self, u8> {
         let rules = allow.rules().map_err(failed)?;
         Ok(Gate { rules, refused: 0, next_report: None })
     }
 
     /// Asked before anything of a client's reaches a program; whoever is not let in is to be hung up on.
-    pub(crate) fn lets_in(&mut self, client: &UnixStream) -> bool {
+    pub(super) fn lets_in(&mut self, client: &UnixStream) -> bool {
         let Some(rules) = &self.rules else { return true };
         let Err(refused) = rules.check(client) else { return true };
         self.refused += 1;

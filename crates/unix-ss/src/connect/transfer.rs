@@ -1,7 +1,7 @@
 //! Both directions of a connection at once, each until its end.
 //!
 //! By read(2) and write(2), which wait by themselves: the fewest calls for small messages. Where much comes through a
-//! pipe, without copying: see [`crate::bulk`].
+//! pipe, without copying: see [`super::bulk`].
 
 use std::fs::File;
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::stdio;
 
-use crate::bulk::{is_much, splice_while_much};
+use super::bulk::{is_much, splice_while_much};
 use crate::exit;
 use crate::message::{failed, reason, say};
 

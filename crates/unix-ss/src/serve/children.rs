@@ -16,7 +16,7 @@ use crate::message::{reason, say};
 /// reaped while a start is under way is remembered until the starts that were under way then are over: their pid is not
 /// added any more. Otherwise a PROG that is long gone would be counted, and be sent signals, for ever.
 #[derive(Default)]
-pub(crate) struct Children {
+pub(super) struct Children {
     running: HashSet<Pid>,
     /// The starts under way, by number.
     starts: Vec<u64>,
@@ -30,18 +30,18 @@ pub(crate) struct Children {
 
 /// A start under way.
 #[must_use]
-pub(crate) struct Start(u64);
+pub(super) struct Start(u64);
 
 impl Children {
     /// To be called before the start, and to be followed by `started` or `failed`.
-    pub(crate) fn begin(&mut self) -> Start {
+    pub(super) fn begin(&mut self) -> Start {
         self.next += 1;
         self.starts.push(self.next - 1);
         Start(self.next - 1)
     }
 
     /// True if it still runs; false if it has been reaped already.
-    pub(crate) fn started(&mut self, start: Start, pid: Pid) -> bool {
+    pub(super) fn started(&mut self, start: Start, pid: Pid) -> bool {
         events::prog_started(pid);
         let known = self.early.iter().position(|&(early, next)| early == pid && start.0 < next);
         match known {
@@ -57,25 +57,25 @@ impl Children {
         known.is_none()
     }
 
-    pub(crate) fn failed(&mut self, start: Start) {
+    pub(super) fn failed(&mut self, start: Start) {
         self.starts.retain(|&number| number != start.0);
         let starts = &self.starts;
         self.early.retain(|&(_, next)| starts.iter().any(|&number| number < next));
     }
 
     /// Those that run, and those that are being started.
-    pub(crate) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.running.len() + self.starts.len()
     }
 
     /// Those that are being started.
-    pub(crate) fn starting(&self) -> usize {
+    pub(super) fn starting(&self) -> usize {
         self.starts.len()
     }
 
     /// Forgets those that have ended; whether there were any. Children that are not ours but the predecessor's, who
     /// became us by exec, are reaped too.
-    pub(crate) fn reap(&mut self) -> bool {
+    pub(super) fn reap(&mut self) -> bool {
         let mut any = false;
         // ECHILD, the only error, says that there are none left.
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -94,7 +94,7 @@ impl Children {
     }
 
     /// To each of them and to what it has started: every PROG leads a process group. And to those that come late.
-    pub(crate) fn signal(&mut self, signal: Signal) {
+    pub(super) fn signal(&mut self, signal: Signal) {
         self.signalled = Some(signal);
         for &pid in &self.running {
             send(pid, signal);

@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 
-use crate::children::Children;
+use super::children::Children;
+use super::program::{Accepted, Program, lacks_resources};
 use crate::message::{reason, say};
-use crate::program::{Accepted, Program, lacks_resources};
 
 /// Clients that have been accepted and whose PROG has not been loaded yet, at most. The rest is better off in the kernel's
 /// queue: there it needs no descriptors, and whoever gives up costs no PROG.
-pub(crate) const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 /// More threads would only wait for the processors; fewer than two, and one program that loads slowly holds up all.
 const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
 /// How long to do without threads after a start failed for want of resources. Where the limit is one of processes,
@@ -32,7 +32,7 @@ const ALONE: Duration = Duration::from_secs(60);
 const STACK: usize = 128 * 1024;
 
 /// Starts PROG for each client it is given.
-pub(crate) struct Starters {
+pub(super) struct Starters {
     shared: Arc<Shared>,
     most_threads: Option<usize>,
 }
@@ -66,27 +66,27 @@ struct State {
 }
 
 /// What has happened since the last look.
-pub(crate) struct News {
-    pub(crate) started: bool,
-    pub(crate) failed: bool,
+pub(super) struct News {
+    pub(super) started: bool,
+    pub(super) failed: bool,
     /// Clients whose PROG could not be started for want of resources, and why.
-    pub(crate) lacking: VecDeque<UnixStream>,
-    pub(crate) why: Option<io::Error>,
+    pub(super) lacking: VecDeque<UnixStream>,
+    pub(super) why: Option<io::Error>,
 }
 
 impl Starters {
     /// `wake` is written to when a start has come to something that its child's end does not tell.
-    pub(crate) fn new(program: Program, wake: UnixStream) -> Self {
+    pub(super) fn new(program: Program, wake: UnixStream) -> Self {
         let shared = Shared { program, state: Mutex::default(), work: Condvar::new(), wake };
         Starters { shared: Arc::new(shared), most_threads: None }
     }
 
-    pub(crate) fn name(&self) -> std::path::Display<'_> {
+    pub(super) fn name(&self) -> std::path::Display<'_> {
         self.shared.program.name()
     }
 
     /// To be given no more than there is room for.
-    pub(crate) fn start(&mut self, client: Accepted) {
+    pub(super) fn start(&mut self, client: Accepted) {
         let mut state = self.shared.lock();
         state.waiting.push_back(client);
         let busy = state.idle < state.waiting.len();
@@ -118,19 +118,19 @@ impl Starters {
     }
 
     /// Are fewer than so many starts ahead? If not, the one who asks is woken once it is so.
-    pub(crate) fn has_fewer_than(&self, most: usize) -> bool {
+    pub(super) fn has_fewer_than(&self, most: usize) -> bool {
         let mut state = self.shared.lock();
         state.wanted = (state.ahead() >= most).then_some(most);
         state.wanted.is_none()
     }
 
     /// PROGs that run, are being started, or wait for that; and clients that [`Starters::news`] would hand back.
-    pub(crate) fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         let state = self.shared.lock();
         state.children.count() + state.waiting.len() + state.lacking.len()
     }
 
-    pub(crate) fn news(&self) -> News {
+    pub(super) fn news(&self) -> News {
         let mut state = self.shared.lock();
         let (lacking, why) = (std::mem::take(&mut state.lacking), state.why.take());
         let (started, failed) = (std::mem::take(&mut state.started), std::mem::take(&mut state.failed));
@@ -138,12 +138,12 @@ impl Starters {
     }
 
     /// Whether a PROG has ended.
-    pub(crate) fn reap(&self) -> bool {
+    pub(super) fn reap(&self) -> bool {
         self.shared.lock().children.reap()
     }
 
     /// To all PROGs, those included that are being started. Who waits for a start is hung up on.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let mut state = self.shared.lock();
         state.waiting.clear();
         state.lacking.clear();

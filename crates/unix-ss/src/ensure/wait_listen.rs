@@ -2,26 +2,24 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
 };
-use unix_stream_server::{ErrorKind, ServerSocket, StartLock};
+use unix_stream_server::{PathState, ServerSocket, StartLock, inspect};
 
+use super::detached::{Detached, LATE, READY};
 use crate::cli::WaitListen;
-use crate::detached::{BUSY, Detached, LATE, READY, take_start_lock};
-use crate::ensure::{lives, lives_by_now};
 use crate::exit;
-use crate::message::{failed, reason, say};
-use crate::program::{split, stale_variables};
-use crate::signals::{FORWARDED, Signals};
-
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+use crate::message::failed;
+use crate::prog::{self, cannot_run};
+use crate::retry::Retry;
+use crate::signals::{FORWARDED, NO_MEMORY, Signals};
 
 /// Starts PROG, and stays until it has ended; the exit status.
 pub(crate) fn run(args: &WaitListen) -> u8 {
@@ -52,39 +50,23 @@ fn clear_up(args: &WaitListen) {
 
 /// The start lock, with nobody living at the path and nothing dead in PROG's way.
 fn take_lock(args: &WaitListen, detached: &Detached) -> Result<StartLock, u8> {
-    let lock = take_start_lock(&args.path, detached)?;
-    // Between the look of `ensure` and the lock somebody may have started it.
-    if lives(&args.path)? {
-        detached.tell(BUSY);
-        return Err(exit::IN_USE);
-    }
-    match ServerSocket::builder().remove_dead(&args.path) {
-        Ok(_) => Ok(lock),
-        Err(error) if error.kind() == ErrorKind::InUse => {
-            detached.tell(BUSY);
-            Err(exit::IN_USE)
-        }
-        Err(error) => {
-            say(&error);
-            Err(exit::of_server(&error))
-        }
-    }
+    let lock = detached.take_start_lock(&args.path)?;
+    ServerSocket::builder().remove_dead(&args.path).map_err(|error| detached.refused(&error))?;
+    Ok(lock)
 }
 
 fn start(args: &WaitListen, detached: &Detached) -> Result<Child, u8> {
-    let (program, rest) = split(&args.program);
-    let mut command = Command::new(program);
-    command.args(rest).stdin(Stdio::null()).process_group(0);
-    for variable in stale_variables() {
-        command.env_remove(variable);
-    }
-    let output = |_| detached.output();
-    let started = output(1).and_then(|out| output(2).map(|err| (out, err)));
-    let started = started.and_then(|(out, err)| command.stdout(out).stderr(err).spawn());
-    started.map_err(|error| {
-        say(format_args!("cannot run {}: {}", std::path::Path::new(program).display(), reason(&error)));
-        exit::of_start(&error)
-    })
+    let spawn = || {
+        let mut command = prog::command(&args.program);
+        command.stdin(Stdio::null()).stdout(detached.output()?).stderr(detached.output()?);
+        command.process_group(0).spawn()
+    };
+    spawn().map_err(|error| cannot_run(&args.program, &error))
+}
+
+/// What else stands there than a live server, or cannot be told, may yet become one: PROG is at work.
+fn lives(path: &Path) -> bool {
+    inspect(path).is_ok_and(|inspection| matches!(inspection.state, PathState::Live { .. } | PathState::Busy))
 }
 
 /// PROG and all that it has started.
@@ -98,12 +80,11 @@ struct Supervised {
 impl Supervised {
     /// Until somebody listens; false if nobody did in time.
     fn follow(&mut self, args: &WaitListen, signals: &Signals) -> Result<bool, u8> {
-        let deadline = Instant::now() + args.timeout;
-        let mut pause = FIRST_PAUSE;
+        let mut retry = Retry::within(args.timeout);
         loop {
             // Before the look at the path: who goes into the background listens before that.
             self.reap();
-            if lives_by_now(&args.path) {
+            if lives(&args.path) {
                 return Ok(true);
             }
             if self.nobody_left || self.status.is_some_and(|status| status.exit_status() != Some(0)) {
@@ -111,11 +92,8 @@ impl Supervised {
                 let why = format_args!("cannot start the server of {path}: PROG ended{how} before it listened there");
                 return Err(failed(why));
             }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            self.sleep(signals, Some(pause.min(deadline.saturating_duration_since(Instant::now()))));
-            pause = (pause * 2).min(LAST_PAUSE);
+            let Some(pause) = retry.pause() else { return Ok(false) };
+            self.sleep(signals, Some(pause));
         }
     }
 
@@ -135,7 +113,7 @@ impl Supervised {
         if let Err(Errno::NOMEM | Errno::AGAIN) =
             poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], time.as_ref())
         {
-            std::thread::sleep(LAST_PAUSE);
+            std::thread::sleep(NO_MEMORY);
         }
         let mut came = signals.take();
         came.retain(|&signal| signal != Signal::CHILD);

@@ -21,7 +21,7 @@ use crate::message::{reason, say};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// False if there is nothing that PROG is to be started for.
-pub(crate) fn start(client: UnixStream, path: PathBuf) -> bool {
+pub(super) fn start(client: UnixStream, path: PathBuf) -> bool {
     let gid = match peer_credentials(&client) {
         Ok(Some(peer)) if Uid::from_raw(peer.uid) == geteuid() => Gid::from_raw(peer.gid),
         Ok(Some(peer)) => {

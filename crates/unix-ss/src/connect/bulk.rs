@@ -14,7 +14,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
-use crate::transfer::wait;
+use super::transfer::wait;
 
 /// Bytes that were read at once and promise more: the copying costs more than the calls then. A pipe has 64 KiB.
 const MUCH: usize = 32 * 1024;

@@ -1,0 +1,58 @@
+//! The start of PROG, the hidden half of it: ourselves with the listener as standard input, about to become PROG.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+
+use rustix::io::FdFlags;
+use rustix::stdio;
+
+use super::exec_report::report_exec;
+use crate::cli::ActivateExec;
+use crate::message::{failed, reason, say};
+use crate::prog::{self, cannot_run};
+use crate::{exit, fenced};
+
+/// SD_LISTEN_FDS_START of sd_listen_fds(3).
+const LISTEN_FD: i32 = 3;
+
+/// Becomes PROG. Returns the exit status only if that failed.
+pub(crate) fn become_program(args: &ActivateExec) -> u8 {
+    // First of all, while whatever has these numbers can only be inherited.
+    let report = args.report_fd.and_then(|number| fenced::inherited(number).ok());
+    let listener = match put_in_place() {
+        Ok(listener) => listener,
+        Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
+    };
+    if let Some(identity) = &args.identity {
+        // Clients see the user who listened last. The queue stays as it is.
+        let listens = || rustix::net::listen(&listener, args.backlog);
+        if let Err(error) = identity.assume().and_then(|()| Ok(listens()?)) {
+            say(format_args!("cannot become the user of --run-as and listen: {}", reason(&error)));
+            return exit::CANNOT_RUN;
+        }
+    }
+    let _ = listener.into_raw_fd(); // PROG's from here on
+    let mut command = prog::command(&args.program);
+    command
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_PID", std::process::id().to_string()) // exec keeps it
+        .env("LISTEN_FDNAMES", &args.fd_name);
+    // Undoes what std does to every Rust program, which is to ignore SIGPIPE, as spawn would.
+    let error = command.exec();
+    if report_exec(report, &error) { exit::of_start(&error) } else { cannot_run(&args.program, &error) }
+}
+
+/// The listener to descriptor 3, and /dev/null to standard input.
+fn put_in_place() -> io::Result<OwnedFd> {
+    let mut target = match fenced::in_the_way(LISTEN_FD) {
+        Some(other) => other,
+        None => rustix::io::fcntl_dupfd_cloexec(stdio::stdin(), LISTEN_FD)?,
+    };
+    // dup2 of a descriptor to a free number, or over another; either way to be kept open by exec.
+    rustix::io::dup2(stdio::stdin(), &mut target)?;
+    rustix::io::fcntl_setfd(&target, FdFlags::empty())?;
+    stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(target)
+}

@@ -1,0 +1,115 @@
+//! The start of PROG, our half of it.
+//!
+//! LISTEN_PID must be PROG's own pid, which is not known before the fork, and a closure between fork and exec would not
+//! be safe. So we start ourselves first, with the listener as standard input; that process knows its pid, puts
+//! everything in its place, and becomes PROG by exec: see [`super::exec`].
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Child;
+
+use rustix::io::FdFlags;
+use rustix::process::Pid;
+
+use super::exec_report::ExecReport;
+use super::service::Service;
+use crate::announce::Ready;
+use crate::cli::{ACTIVATE_EXEC, Serve};
+use crate::ensure::detached::{Detached, READY};
+use crate::events;
+use crate::identity::Identity;
+use crate::prog::{cannot_run, cannot_run_ourselves, ourselves};
+
+/// Starts PROG, and says so to those who wait for it.
+pub(super) struct Launcher<'a> {
+    args: &'a Serve,
+    run_as: Option<Identity>,
+    detached: Option<Detached>,
+    /// Until it has been announced.
+    ready: Option<Ready>,
+}
+
+enum StartError {
+    /// There was no process of ours.
+    Ourselves(io::Error),
+    /// PROG cannot be run. Only of one whose hidden half reports; otherwise that says so itself.
+    Program(io::Error),
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        StartError::Ourselves(error)
+    }
+}
+
+impl<'a> Launcher<'a> {
+    pub(super) fn new(args: &'a Serve, run_as: Option<Identity>, detached: Option<Detached>, ready: Ready) -> Self {
+        Launcher { args, run_as, detached, ready: Some(ready) }
+    }
+
+    /// Tells once that clients can come.
+    pub(super) fn announce(&mut self) {
+        if let Some(ready) = self.ready.take() {
+            ready.announce();
+        }
+    }
+
+    /// PROG, or the exit status.
+    pub(super) fn launch(&mut self, service: &Service) -> Result<Child, u8> {
+        let child = self.start(service).map_err(|error| match error {
+            StartError::Ourselves(error) => cannot_run_ourselves(&error),
+            StartError::Program(error) => cannot_run(&self.args.program, &error),
+        })?;
+        events::prog_started(Pid::from_child(&child));
+        // One that is only for those who are queued is none to announce.
+        if service.ending.is_none() {
+            self.announce();
+        }
+        if let Some(detached) = &self.detached {
+            detached.tell(READY);
+        }
+        Ok(child)
+    }
+
+    fn start(&self, service: &Service) -> Result<Child, StartError> {
+        // PROG goes on serving if we are killed, and so the life lock must live as long as PROG. It inherits a copy.
+        let _life = service.ownership.life_lock().map(inheritable).transpose()?;
+        let mut command = ourselves(ACTIVATE_EXEC);
+        command.arg("--fd-name").arg(self.args.fd_name.as_deref().unwrap_or("unix-ss"));
+        command.stdin(OwnedFd::from(service.listener.try_clone()?));
+        // So that a terminal's ^C reaches PROG once, from us.
+        command.process_group(0);
+        if let Some(identity) = &self.run_as {
+            let backlog =
+                self.args.socket.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
+            command.arg("--identity").arg(identity.to_string()).arg("--backlog").arg(backlog.to_string());
+        }
+        if self.detached.is_none() && self.run_as.is_none() {
+            return Ok(command.arg("--").args(&self.args.program).spawn()?);
+        }
+        let (report, end) = ExecReport::new()?;
+        let inherited = inheritable(end.as_fd())?;
+        drop(end);
+        command.arg("--report-fd").arg(inherited.as_raw_fd().to_string()).arg("--").args(&self.args.program);
+        if let Some(detached) = &self.detached {
+            command.stdout(detached.output()?).stderr(detached.output()?);
+        }
+        let mut child = command.spawn()?;
+        drop(inherited);
+        match report.wait() {
+            Ok(()) => Ok(child),
+            Err(error) => {
+                let _ = child.wait();
+                Err(StartError::Program(error))
+            }
+        }
+    }
+}
+
+/// A copy that is not closed by exec, out of the way of the numbers that PROG knows. Nothing else is started meanwhile.
+fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 10)?;
+    rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
+    Ok(copy)
+}

@@ -1,0 +1,152 @@
+//! What outlives each PROG: the socket that PROGs accept from, its path, which is ours, and the word that it is all to end.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use unix_stream_server::{ErrorKind, Ownership, Status};
+
+use super::leaving::Leaving;
+use crate::cli::Serve;
+use crate::ensure::detached::Detached;
+use crate::message::{failed, say};
+use crate::signals::Signals;
+use crate::{announce, exit, lost, socket};
+
+pub(super) struct Service {
+    /// Kept beside PROG's, so that whoever is left in the queue at the end can be counted.
+    pub(super) listener: UnixListener,
+    pub(super) ownership: Ownership,
+    /// A successor may take the path over.
+    pub(super) replaceable: bool,
+    /// What came of the path, once it has been given up.
+    path_status: Option<u8>,
+    /// PROG is to end, and has not been told yet.
+    pub(super) ending: Option<Ending>,
+}
+
+/// A word for PROG that it is to end, kept until it has accepted those who are queued: it may have just been started, and
+/// the signal would end it before it can catch that.
+pub(super) struct Ending {
+    pub(super) signal: Signal,
+    pub(super) leaving: Leaving,
+}
+
+impl Ending {
+    pub(super) fn by(signal: Signal) -> Self {
+        Ending { signal, leaving: Leaving::new() }
+    }
+}
+
+impl Service {
+    pub(super) fn create(args: &Serve, detached: Option<&Detached>) -> Result<Self, u8> {
+        let server = match detached {
+            None => socket::create(args)?,
+            Some(detached) => {
+                // Without it, each of many supervisors would look who has the path by connecting, which PROG would see.
+                let _lock = detached.take_start_lock(&args.path)?;
+                socket::builder(args)?.create(&args.path).map_err(|error| detached.refused(&error))?
+            }
+        };
+        let (listener, ownership) = server.into_parts().map_err(failed)?;
+        Ok(Service { listener, ownership, replaceable: args.is_replaceable(), path_status: None, ending: None })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.ownership.local_path()
+    }
+
+    pub(super) fn has_path(&self) -> bool {
+        self.path_status.is_none()
+    }
+
+    /// Waits until the server that was replaced has ended. False if we are told to end before that; if we have been told
+    /// already, when it is due, or we are told once more.
+    pub(super) fn predecessor_ends(&mut self, signals: &Signals) -> bool {
+        const INTERVAL: Duration = Duration::from_millis(20);
+        let mut complained = false;
+        loop {
+            match self.ownership.wait_for_predecessor(INTERVAL) {
+                Ok(()) => return true,
+                Err(error) if [ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) => {}
+                Err(error) => {
+                    if !complained {
+                        say(format_args!("{error}; trying again"));
+                    }
+                    complained = true;
+                    std::thread::sleep(INTERVAL);
+                }
+            }
+            if signals.tell_to_end() || self.ending_is_due() {
+                return false;
+            }
+        }
+    }
+
+    /// New clients, and a successor, shall find the path free. The socket itself is left alone, since PROG may go on
+    /// accepting from it, and so is a life lock. What there is to say of the path is said; whether a successor has it.
+    pub(super) fn unpublish(&mut self) -> bool {
+        let status = self.ownership.unpublish();
+        let status = status.as_ref().copied();
+        self.path_status = Some(lost::report(self.replaceable, self.ownership.local_path(), status, ""));
+        lost::is_replaced(self.replaceable, status)
+    }
+
+    /// Told to end while no PROG runs; one may be started for those who are queued.
+    pub(super) fn end_idle(&mut self) {
+        let replaced = self.unpublish();
+        announce::end(self.path(), replaced);
+        self.ending = Some(Ending::by(Signal::TERM));
+    }
+
+    /// Those who were queued when we were told to end have been accepted, or have had their time.
+    pub(super) fn ending_is_due(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.leaving.is_over(&self.listener))
+    }
+
+    /// Hangs up on those who are queued; the exit status.
+    pub(super) fn end_unserved(self) -> u8 {
+        say_left(count(&self.listener));
+        self.path_status.unwrap_or(exit::DONE)
+    }
+
+    /// No PROG runs any more: the path goes, if it has not yet, and whoever is queued is hung up on. The exit status, which
+    /// is the one given if the loss of the path has been `reported`. `replaced`: a successor was seen there.
+    pub(super) fn close(self, mut replaced: bool, reported: Option<u8>) -> u8 {
+        if !self.has_path() {
+            return self.end_unserved();
+        }
+        let path = self.path().to_owned();
+        let (path_status, left) = match self.ownership.drain(self.listener) {
+            Ok(drain) => {
+                replaced |= lost::is_replaced(self.replaceable, drain.status());
+                // It may have gone as well since it was seen.
+                let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
+                let path_status = reported.unwrap_or_else(|| lost::report(self.replaceable, &path, status, ""));
+                (path_status, drain.map_while(Result::ok).count())
+            }
+            Err(error) => (failed(error), 0),
+        };
+        announce::end(&path, replaced);
+        say_left(left);
+        path_status
+    }
+}
+
+/// How many clients are still in the queue; they are hung up on.
+fn count(listener: &UnixListener) -> usize {
+    // Its copies are not accepted from any more, so it may be non-blocking for all of them.
+    if listener.set_nonblocking(true).is_err() {
+        return 0;
+    }
+    listener.incoming().map_while(Result::ok).count()
+}
+
+fn say_left(clients: usize) {
+    match clients {
+        0 => {}
+        1 => say("1 client was still queued when PROG ended, and was not served"),
+        n => say(format_args!("{n} clients were still queued when PROG ended, and were not served")),
+    }
+}

@@ -1,0 +1,169 @@
+//! PROG while it runs, from its start to its end.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use unix_stream_server::Status;
+
+use super::demand::Demand;
+use super::leaving::Leaving;
+use super::service::{Ending, Service};
+use crate::clients::has_clients;
+use crate::message::{failed, reason, say};
+use crate::signals::{Signals, tells_to_end};
+use crate::{announce, events, exit, lost};
+
+pub(super) struct Supervised {
+    child: Child,
+    service: Service,
+    /// When to look at the path; `None` once its loss has been seen.
+    look: Option<lost::Look>,
+    /// A successor was seen at the path.
+    replaced: bool,
+    /// It has been replaced, and PROG is to end when it has accepted those who came before.
+    leaving: Option<Leaving>,
+    /// It has been told to end because it was replaced.
+    retired: bool,
+}
+
+impl Supervised {
+    pub(super) fn new(child: Child, service: Service) -> Self {
+        let look = Some(lost::Look::new());
+        Supervised { child, service, look, replaced: false, leaving: None, retired: false }
+    }
+
+    /// Forwards signals until PROG has ended.
+    pub(super) fn wait(&mut self, signals: &Signals, demand: Option<&Demand>) -> Result<ExitStatus, u8> {
+        let ended = self.follow(signals, demand);
+        ended.map_err(|error| failed(format_args!("cannot wait for PROG: {}", reason(&error))))
+    }
+
+    fn follow(&mut self, signals: &Signals, demand: Option<&Demand>) -> io::Result<ExitStatus> {
+        loop {
+            for signal in signals.take() {
+                if signal != Signal::CHILD {
+                    self.forward(signal, demand);
+                }
+            }
+            self.pass_on_ending();
+            if let Some(status) = self.child.try_wait()? {
+                events::prog_exited(self.child.id(), status);
+                return Ok(status);
+            }
+            self.look_at_path();
+            self.retire();
+            signals.wait(None, self.due())?;
+        }
+    }
+
+    fn forward(&mut self, signal: Signal, demand: Option<&Demand>) {
+        events::signal(signal);
+        // PROG is to end, and drains its queue if it can.
+        let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.service.has_path();
+        if ends {
+            self.service.unpublish();
+        }
+        if ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener)) {
+            self.service.ending = Some(Ending::by(signal));
+        } else {
+            // If told once more, it is not to go on.
+            if tells_to_end(signal) {
+                self.service.ending = None;
+            }
+            self.signal(signal);
+        }
+        if ends {
+            announce::end(self.service.path(), false);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Not reaped yet, so the pid is still PROG's.
+        match kill_process(Pid::from_child(&self.child), signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => say(format_args!("cannot send a signal to PROG: {}", reason(&errno.into()))),
+        }
+    }
+
+    fn pass_on_ending(&mut self) {
+        if self.service.ending_is_due() {
+            if let Some(ending) = self.service.ending.take() {
+                self.signal(ending.signal);
+            }
+        }
+    }
+
+    fn look_at_path(&mut self) {
+        if !self.service.has_path() {
+            return;
+        }
+        let is_due = self.look.as_mut().is_some_and(lost::Look::is_due);
+        if !is_due || !self.service.ownership.was_stolen() {
+            return;
+        }
+        self.look = None;
+        let status = self.service.ownership.status();
+        if self.service.replaceable {
+            // It may have gone as well by the time that we do.
+            self.replaced = status == Status::Replaced;
+            self.leaving = Some(Leaving::new());
+        } else {
+            let and_now = "; no new clients will come, until PROG is started anew";
+            lost::report(false, self.service.path(), Ok(status), and_now);
+        }
+    }
+
+    /// Its successor has the path, and PROG has accepted all that came before: now it is to end.
+    fn retire(&mut self) {
+        let listener = &self.service.listener;
+        if self.leaving.take_if(|leaving| leaving.is_over(listener)).is_some() {
+            Leaving::wake_blocked_clients(listener);
+            self.retired = true;
+            self.signal(Signal::TERM);
+        }
+    }
+
+    /// When to look next, if no signal comes.
+    fn due(&self) -> Option<Instant> {
+        if self.leaving.is_some() || self.service.ending.is_some() {
+            return Some(Leaving::next_look());
+        }
+        self.look.as_ref().filter(|_| self.service.has_path()).map(lost::Look::due)
+    }
+
+    /// PROG has ended: the service goes on if it is on demand, and PROG was idle, or serves one client each time. Otherwise
+    /// it ends, with this exit status.
+    pub(super) fn go_on(self, ended: ExitStatus, demand: Option<&Demand>) -> Result<Service, u8> {
+        let Some(demand) = demand.filter(|_| ended.success()) else { return Err(self.end(ended)) };
+        let is_unmet = || demand.is_unmet(&self.service.listener);
+        if self.service.has_path() && !self.service.ownership.was_stolen() {
+            if is_unmet() {
+                say("PROG ended without having accepted the client that it was started for; not starting it again");
+                return Err(self.end(ended).max(exit::FAILED));
+            }
+            return Ok(self.service);
+        }
+        if self.is_wanted() && !is_unmet() { Ok(self.service) } else { Err(self.end(ended)) }
+    }
+
+    /// We are told to end, PROG does not know yet, and somebody waits for it.
+    fn is_wanted(&self) -> bool {
+        has_clients(&self.service.listener) && self.service.ending.is_some() && !self.service.ending_is_due()
+    }
+
+    /// The path goes, and what has come of it all.
+    fn end(self, ended: ExitStatus) -> u8 {
+        let path_status = self.service.close(self.replaced, None);
+        match (ended.code(), ended.signal()) {
+            (Some(0), _) => path_status,
+            (Some(code), _) => u8::try_from(code).unwrap_or(exit::FAILED),
+            (None, Some(signal)) if self.retired && signal == Signal::TERM.as_raw() => path_status,
+            (None, Some(signal)) => exit::of_signal(signal),
+            (None, None) => exit::FAILED,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! PROG as it stands on the command line: what starts it, and why it cannot be started.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use crate::cli::Serve;
+use crate::message::{reason, say};
+use crate::{exit, log};
+
+/// PROG and its arguments; clap has seen to it that there is one.
+pub(crate) fn split(prog: &[OsString]) -> (&OsStr, &[OsString]) {
+    match prog.split_first() {
+        Some((program, args)) => (program, args),
+        None => (OsStr::new(""), &[]),
+    }
+}
+
+/// What starts it, in an environment that says nothing untrue.
+pub(crate) fn command(prog: &[OsString]) -> Command {
+    let (program, args) = split(prog);
+    let mut command = Command::new(program);
+    command.args(args);
+    remove_stale_variables(&mut command);
+    command
+}
+
+pub(crate) fn remove_stale_variables(command: &mut Command) {
+    for variable in stale_variables() {
+        command.env_remove(variable);
+    }
+}
+
+/// Variables of ours that would say something untrue to PROG: what we were handed by a service manager, or by another
+/// server of this kind that we run behind.
+pub(crate) fn stale_variables() -> Vec<OsString> {
+    const NAMES: [&str; 7] = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "UNIX_SS_OWNED_PATH",
+        "PROTO",
+    ];
+    let is_stale = |name: &OsString| {
+        let name = name.as_bytes();
+        NAMES.iter().any(|stale| stale.as_bytes() == name)
+            || name.starts_with(b"UNIXLOCAL")
+            || name.starts_with(b"UNIXREMOTE")
+    };
+    std::env::vars_os().map(|(name, _)| name).filter(is_stale).collect()
+}
+
+/// Says why it cannot be run; the exit status.
+pub(crate) fn cannot_run(prog: &[OsString], error: &io::Error) -> u8 {
+    let (program, _) = split(prog);
+    say(format_args!("cannot run {}: {}", Path::new(program).display(), reason(error)));
+    exit::of_start(error)
+}
+
+/// Before a server that works is replaced: can PROG be run at all? The exit status if not.
+pub(crate) fn must_be_there(args: &Serve, as_another_user: bool) -> Result<(), u8> {
+    if !args.replace {
+        return Ok(());
+    }
+    let (program, _) = split(&args.program);
+    find(program, as_another_user).map_err(|error| {
+        say(format_args!("cannot run {}: {}; nothing was replaced", Path::new(program).display(), reason(&error)));
+        exit::of_start(&error)
+    })
+}
+
+/// As execvp(3) looks for it. What another user may run, only a try can tell.
+fn find(program: &OsStr, as_another_user: bool) -> io::Result<()> {
+    let check = |path: &Path| {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_dir() {
+            return Err(Errno::ACCESS.into());
+        }
+        let wanted = if as_another_user { Access::EXISTS } else { Access::EXEC_OK };
+        Ok(accessat(CWD, path, wanted, AtFlags::EACCESS)?)
+    };
+    if program.as_bytes().contains(&b'/') {
+        return check(Path::new(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut found = io::Error::from(Errno::NOENT);
+    for directory in std::env::split_paths(&path) {
+        match check(&directory.join(program)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found = error,
+            Err(_) => {}
+        }
+    }
+    Err(found)
+}
+
+/// Ourselves once more, in another mode: a supervisor of PROG, or a hidden half of ours that becomes PROG.
+pub(crate) fn ourselves(mode: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("unix-ss").arg(mode).args(log::options());
+    command
+}
+
+/// Says why we could not be started once more; the exit status.
+pub(crate) fn cannot_run_ourselves(error: &io::Error) -> u8 {
+    say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(error)));
+    exit::CANNOT_RUN
+}
