@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use common::{BOUND, Place, ask, client, eventually, hear, run, status_of, text, unix_ss};
+use common::{BOUND, Place, Running, ask, client, eventually, hear, run, status_of, text, unix_ss};
 use rustix::process::Signal;
 use unix_stream_server::connect_timeout;
 
@@ -190,6 +190,31 @@ fn a_rule_for_clients_is_none_for_successors() {
     assert_eq!(new.end(), 0);
 }
 
+/// How often it has gone to sleep.
+fn switches(server: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
+    line.trim().parse().expect("a number")
+}
+
+/// It has seen its successor, who has ended before it.
+#[test]
+fn a_server_that_was_replaced_has_lost_nothing_if_its_successor_ends_first() {
+    let place = Place::new();
+    // It accepts nobody, so that it has its time to do so.
+    let script = "trap 'exit 0' TERM; echo >up; while :; do sleep 0.01; done";
+    let mut old = place.serve(&["--activate", "--replaceable"], "s", &["sh", "-c", script]);
+    eventually("its program runs", || place.path("up").exists());
+    let _queued = client(&place.path("s"));
+    let mut new = place.serve(&["--replace"], "s", &["cat"]);
+    // It looks once in a second until it has seen that, and then all the time whether the client is still there.
+    let before = switches(&old);
+    eventually("it has seen its successor", || switches(&old) > before + 10);
+    assert_eq!(new.end(), 0);
+    assert_eq!(old.end(), 0, "{}", old.errors());
+    assert!(old.errors().contains("replaced at"), "{}", old.errors());
+}
+
 #[test]
 fn a_server_that_was_replaced_sleeps_until_its_last_program_ends() {
     let place = Place::new();
@@ -198,11 +223,7 @@ fn a_server_that_was_replaced_sleeps_until_its_last_program_ends() {
     std::io::Read::read_exact(&mut stream, &mut [0; 3]).expect("its program runs");
     let mut new = place.serve(&["--replace"], "s", &["cat"]);
     eventually("it has seen its successor", || old.errors().contains("replaced at"));
-    let switches = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", old.pid())).expect("it lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
-        line.trim().parse::<u64>().expect("a number")
-    };
+    let switches = || switches(&old);
     let ticks = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", old.pid())).expect("it lives");
         let fields: Vec<_> = stat.rsplit_once(") ").expect("stat").1.split(' ').collect();

@@ -26,14 +26,9 @@ fn on_demand(home: &Household, test: &str, role: &str, options: &[&str]) -> Runn
 /// The supervisor does not look while this happens, however slow it is.
 fn unseen(server: &Running, what: impl FnOnce()) {
     server.signal(Signal::STOP);
-    eventually("it has stopped", || stopped(server));
+    eventually("it has stopped", || server.has_stopped());
     what();
     server.signal(Signal::CONT);
-}
-
-fn stopped(server: &Running) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("/proc");
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 #[test]

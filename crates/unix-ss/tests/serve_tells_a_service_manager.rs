@@ -156,3 +156,30 @@ fn a_server_that_is_replaced_names_its_successor_and_does_not_say_that_the_servi
         new.wait();
     }
 }
+
+/// It has not looked at its path since, or does just then.
+#[test]
+fn a_server_that_is_told_to_end_just_after_it_was_replaced_names_its_successor_too() {
+    for mode in [&[][..], &["--activate"], &["--activate", "--on-demand"]] {
+        let place = Place::new();
+        let manager = manager(&SocketAddr::from_pathname(place.path("notify")).expect("short"));
+        let environment = [("NOTIFY_SOCKET", &*place.name("notify"))];
+        let options = [&["--replace"], mode].concat();
+        let program = ["sh", "-c", "exec sleep 600"];
+        let mut old = place.serve_with(&options, "s", &program, &environment);
+        assert_eq!(heard(&manager), format!("READY=1\nMAINPID={}", old.pid()));
+        old.signal(Signal::STOP);
+        eventually("it has stopped", || old.has_stopped());
+        let mut new = place.serve_with(&options, "s", &program, &environment);
+        let word = format!("MAINPID={}", new.pid());
+        assert_eq!(heard(&manager), format!("READY=1\n{word}"));
+        old.signal(Signal::TERM);
+        old.signal(Signal::CONT);
+        assert_eq!(heard(&manager), word, "{mode:?}: {}", old.errors());
+        old.wait();
+        new.signal(Signal::TERM);
+        assert_eq!(heard(&manager), "STOPPING=1");
+        new.wait();
+        assert_silent(&manager);
+    }
+}

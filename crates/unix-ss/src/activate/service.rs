@@ -85,17 +85,20 @@ impl Service {
     }
 
     /// New clients, and a successor, shall find the path free. The socket itself is left alone, since PROG may go on
-    /// accepting from it, and so is a life lock. What there is to say of the path is said; whether a successor has it.
-    pub(super) fn unpublish(&mut self) -> bool {
+    /// accepting from it, and so is a life lock. What there is to say of the path is said; whether a successor has it, or
+    /// was seen there, as `replaced` says.
+    pub(super) fn unpublish(&mut self, mut replaced: bool) -> bool {
         let status = self.ownership.unpublish();
         let status = status.as_ref().copied();
+        replaced |= lost::is_replaced(self.replaceable, status);
+        let status = if replaced { Ok(Status::Replaced) } else { status };
         self.path_status = Some(lost::report(self.replaceable, self.ownership.local_path(), status, ""));
-        lost::is_replaced(self.replaceable, status)
+        replaced
     }
 
     /// Told to end while no PROG runs; one may be started for those who are queued.
     pub(super) fn end_idle(&mut self) {
-        let replaced = self.unpublish();
+        let replaced = self.unpublish(false);
         announce::end(self.path(), replaced);
         self.ending = Some(Ending::by(Signal::TERM));
     }

@@ -65,7 +65,7 @@ impl Supervised {
         // PROG is to end, and drains its queue if it can.
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.service.has_path();
         if ends {
-            self.service.unpublish();
+            self.replaced = self.service.unpublish(self.replaced);
         }
         if ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener)) {
             self.service.ending = Some(Ending::by(signal));
@@ -77,7 +77,7 @@ impl Supervised {
             self.signal(signal);
         }
         if ends {
-            announce::end(self.service.path(), false);
+            announce::end(self.service.path(), self.replaced);
         }
     }
 

@@ -87,6 +87,12 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("a process");
     }
 
+    /// By SIGSTOP.
+    pub fn has_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("/proc");
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     /// Its exit status, 128+N for a signal, as a shell has it.
     pub fn wait(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
