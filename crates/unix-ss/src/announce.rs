@@ -8,7 +8,7 @@ use std::path::Path;
 use unix_stream_server::{PathState, PeerCredentials, inspect, notify};
 
 use crate::cli::Serve;
-use crate::fenced;
+use crate::inherited;
 use crate::message::{failed, reason, say};
 
 /// Who waits to hear that we listen. Without a word, an end of file tells that it came to nothing.
@@ -19,11 +19,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// To be called first of all: see [`fenced::inherited`].
+    /// To be called first of all: see [`inherited::take`].
     pub(crate) fn take(args: &Serve) -> Result<Self, u8> {
         let replaces = args.replace;
         let Some(number) = args.ready_fd else { return Ok(Ready { fd: None, replaces }) };
-        match fenced::inherited(number) {
+        match inherited::take(number) {
             Ok(fd) => Ok(Ready { fd: Some(fd), replaces }),
             Err(error) => Err(failed(format_args!(
                 "cannot use descriptor {number} for --ready-fd: {}; open it, as in `{number}>ready`",

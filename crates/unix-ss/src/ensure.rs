@@ -20,7 +20,7 @@ use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
 use crate::message::{failed, reason, say};
 use crate::prog::{cannot_run_ourselves, ourselves, remove_stale_variables};
 use crate::retry::Retry;
-use crate::{exit, fenced};
+use crate::{exit, inherited};
 use detached::{BUSY, LATE, READY};
 
 /// How long a supervisor waits for the path's lock, at most.
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Ensure) -> u8 {
 
 fn ensure(args: &Ensure) -> Result<u8, u8> {
     // What we were started with is nothing for a daemon: the pipe of a `$(...)`, a lock.
-    fenced::close_on_exec_from(3);
+    inherited::close_on_exec_from(3);
     let mut retry = Retry::within(args.timeout);
     let mut others = false;
     loop {

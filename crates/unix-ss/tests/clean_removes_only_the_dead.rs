@@ -4,16 +4,11 @@ mod common;
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Place, eventually, run, status_of, text, unix_ss};
-
-fn put_dead(path: &Path) {
-    drop(UnixListener::bind(path).expect("bind"));
-}
+use common::{Place, eventually, put_dead, run, status_of, text, unix_ss};
 
 fn age(path: &Path) {
     let changed = std::fs::symlink_metadata(path).expect("stat");

@@ -5,11 +5,11 @@ mod common;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, Running, eventually, run, status_of, text, unix_ss};
+use common::{Place, Running, eventually, put_dead, run, status_of, text, unix_ss};
 
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -21,6 +21,16 @@ fn noise(length: usize) -> Vec<u8> {
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes
+}
+
+/// `unix-ss connect` between two pipes, and the server's end of its connection.
+fn connected(place: &Place) -> (Running, UnixStream) {
+    let listener = UnixListener::bind(place.path("s")).expect("a listener");
+    let mut command = unix_ss(&["connect", &place.name("s")]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let client = Running::of(command);
+    let (server, _) = listener.accept().expect("a client");
+    (client, server)
 }
 
 #[test]
@@ -52,11 +62,7 @@ fn soon<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static)
 #[test]
 fn whoever_reads_us_does_not_hang_while_the_server_is_silent() {
     let place = Place::new();
-    let listener = UnixListener::bind(place.path("s")).expect("a listener");
-    let mut command = unix_ss(&["connect", &place.name("s")]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut client = Running::of(command);
-    let (mut server, _) = listener.accept().expect("a client");
+    let (mut client, mut server) = connected(&place);
     let mut output = client.child.stdout.take().expect("a pipe");
     let burst = noise(1 << 20);
     let expected = burst.clone();
@@ -84,11 +90,7 @@ fn whoever_reads_us_does_not_hang_while_the_server_is_silent() {
 #[test]
 fn whoever_writes_to_us_does_not_hang_while_the_server_does_not_read() {
     let place = Place::new();
-    let listener = UnixListener::bind(place.path("s")).expect("a listener");
-    let mut command = unix_ss(&["connect", &place.name("s")]);
-    command.stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut client = Running::of(command);
-    let (mut server, _) = listener.accept().expect("a client");
+    let (mut client, mut server) = connected(&place);
     let input = client.child.stdin.take().expect("a pipe");
     rustix::io::ioctl_fionbio(&input, true).expect("a flag");
     let sent = noise(8 << 20);
@@ -135,11 +137,7 @@ fn an_answer_that_comes_after_our_end_of_file_is_heard() {
 #[test]
 fn the_servers_end_of_file_closes_standard_output_and_sending_goes_on() {
     let place = Place::new();
-    let listener = UnixListener::bind(place.path("s")).expect("a listener");
-    let mut command = unix_ss(&["connect", &place.name("s")]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut client = Running::of(command);
-    let (mut server, _) = listener.accept().expect("a client");
+    let (mut client, mut server) = connected(&place);
     server.set_read_timeout(Some(common::BOUND)).expect("a time");
     server.write_all(b"bye").expect("sent");
     server.shutdown(Shutdown::Write).expect("shut");
@@ -174,10 +172,8 @@ fn a_reset_without_an_answer_is_a_failure() {
     let place = Place::new();
     let listener = UnixListener::bind(place.path("s")).expect("a listener");
     let mut command = unix_ss(&["connect", &place.name("s")]);
-    let mut client = Running::of({
-        command.stdin(Stdio::piped()).stderr(Stdio::piped());
-        command
-    });
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = Running::of(command);
     client.child.stdin.take().expect("a pipe").write_all(b"unread").expect("sent");
     let (server, _) = listener.accept().expect("a client");
     rustix::event::poll(&mut [rustix::event::PollFd::new(&server, rustix::event::PollFlags::IN)], None)
@@ -210,7 +206,7 @@ fn wait_tries_until_the_server_is_there_and_no_longer() {
     let absent = run(&mut unix_ss(&["connect", "--wait", "200ms", &place.name("s")]));
     assert_eq!(status_of(&absent), 3);
     assert!(begin.elapsed() >= Duration::from_millis(200));
-    drop(UnixListener::bind(place.path("s")).expect("a socket, dead at once"));
+    put_dead(&place.path("s"));
     let mut command = unix_ss(&["connect", "--wait", "50s", &place.name("s")]);
     command.stdout(Stdio::piped());
     let mut client = Running::of(command);
@@ -241,7 +237,7 @@ fn wait_includes_a_full_backlog() {
 #[test]
 fn nobody_there_is_3_and_cannot_tell_is_4() {
     let place = Place::new();
-    drop(UnixListener::bind(place.path("dead")).expect("a socket"));
+    put_dead(&place.path("dead"));
     std::fs::write(place.path("file"), "").expect("a file");
     std::os::unix::fs::symlink("loop", place.path("loop")).expect("a link");
     let long = "x".repeat(300);

@@ -11,11 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, Running, eventually, run, status_of, text, unix_ss};
+use common::users::{NOBODY, copy, is_root};
+use common::{Place, Running, eventually, put_dead, run, status_of, text, unix_ss};
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
-
-const NOBODY: u32 = 65534;
 
 /// What was found: the exit status, and an object for each finding.
 #[derive(Debug)]
@@ -102,29 +101,6 @@ fn mark(path: &Path) {
     chmod(path, 0o1400);
 }
 
-fn dead(path: &Path) {
-    drop(UnixListener::bind(path).expect("a socket"));
-}
-
-fn is_root(what: &str) -> bool {
-    if !geteuid().is_root() {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: {what}: needs root");
-    }
-    geteuid().is_root()
-}
-
-/// The command where every user gets to its file.
-fn copy(place: &Place) -> PathBuf {
-    let copy = place.path("unix-ss");
-    if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_unix-ss"), &copy).expect("a copy");
-        chmod(&copy, 0o755);
-        // A child of another test that is about to exec may still have it open for writing (ETXTBSY).
-        eventually("the copy can be run", || Command::new(&copy).arg("--version").output().is_ok());
-    }
-    copy
-}
-
 /// `doctor --json` as an ordinary user.
 fn as_nobody(place: &Place) -> Command {
     let mut command = Command::new(copy(place));
@@ -165,7 +141,7 @@ fn a_healthy_server_gets_no_connection() {
 #[test]
 fn each_thing_that_stands_there_has_its_finding() {
     let place = Place::new();
-    dead(&place.path("dead"));
+    put_dead(&place.path("dead"));
     let _other = UnixDatagram::bind(place.path("other")).expect("a socket");
     fs::write(place.path("file"), "").expect("a file");
     fs::create_dir(place.path("dir")).expect("a directory");
@@ -287,7 +263,7 @@ fn another_users_leftovers_are_told_to_an_ordinary_user() {
     }
     let place = Place::new();
     chmod(&place.path(""), 0o1777);
-    dead(&place.path("s"));
+    put_dead(&place.path("s"));
     chmod(&place.path("s"), 0o666);
     mark(&place.path("lonely.lock"));
     let findings = found(as_nobody(&place).arg(place.path("s")));
@@ -517,7 +493,7 @@ fn a_directory_for_temporary_files_is_told_by_its_variable_too() {
 #[test]
 fn for_people_it_is_a_paragraph_each_and_a_summary() {
     let place = Place::new();
-    dead(&place.path("s"));
+    put_dead(&place.path("s"));
     let output = run(unix_ss(&["doctor"]).args([place.path("s"), place.path("absent")]));
     assert_eq!(status_of(&output), 1);
     let said = text(&output.stdout);

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Stdio};
 
 use common::activated::{Household, is_alive, parent, role, serve, stat, who_answers};
-use common::{Place, client, eventually, run, status_of, text, unix_ss};
+use common::{Place, client, eventually, put_dead, run, status_of, text, unix_ss};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `unix-ss ensure OPTIONS s -- PROG`.
@@ -25,11 +25,6 @@ fn log(home: &Household) -> String {
     fs::read_to_string(home.place.path("log")).unwrap_or_default()
 }
 
-/// Nobody listens at the path, and something is there.
-fn put_dead(home: &Household) {
-    drop(UnixListener::bind(home.place.path("s")).expect("bind"));
-}
-
 #[test]
 fn of_200_at_once_one_starts_it_and_all_find_it() {
     let test = "of_200_at_once_one_starts_it_and_all_find_it";
@@ -39,7 +34,7 @@ fn of_200_at_once_one_starts_it_and_all_find_it() {
     for (role, dead, count) in [("serve", false, 200), ("serve", true, 200), ("own", false, 200), ("own", true, 50)] {
         let mut home = Household::new();
         if dead {
-            put_dead(&home);
+            put_dead(&home.place.path("s"));
         }
         let spawn = |_| ensure(&home, test, role, &[]).stderr(Stdio::piped()).spawn().expect("a process");
         let all: Vec<Child> = (0..count).map(spawn).collect();

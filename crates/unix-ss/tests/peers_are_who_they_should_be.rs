@@ -7,11 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use common::{Place, eventually, run, status_of, text, unix_ss};
+use common::users::{NOBODY, copy, is_root};
+use common::{Place, run, status_of, text, unix_ss};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
-
-const NOBODY: u32 = 65_534;
 
 /// A uid that is not ours.
 fn another() -> String {
@@ -20,13 +19,6 @@ fn another() -> String {
 
 fn me() -> String {
     geteuid().as_raw().to_string()
-}
-
-fn is_root() -> bool {
-    if !geteuid().is_root() {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: another user's processes: needs root");
-    }
-    geteuid().is_root()
 }
 
 /// A place that everybody may enter.
@@ -122,9 +114,7 @@ fn nothing_is_sent_to_the_server_of_another_user() {
 fn only_root_can_run_as_another_user_and_nothing_is_bound_otherwise() {
     let place = open_place();
     std::fs::set_permissions(place.path("."), std::fs::Permissions::from_mode(0o777)).expect("chmod");
-    let binary = place.path("unix-ss");
-    std::fs::copy(env!("CARGO_BIN_EXE_unix-ss"), &binary).expect("copy");
-    let mut command = Command::new(&binary);
+    let mut command = Command::new(copy(&place));
     command.args(["serve", "--run-as", "0:0", &place.name("s"), "--", "true"]);
     if geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
@@ -137,7 +127,7 @@ fn only_root_can_run_as_another_user_and_nothing_is_bound_otherwise() {
 
 #[test]
 fn nor_without_the_right_to_end_the_others_processes() {
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     let place = open_place();
@@ -165,7 +155,7 @@ const WHO: &str =
 
 #[test]
 fn each_prog_runs_as_the_user_with_his_groups_and_no_rights_of_ours() {
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     for (user, ids) in [
@@ -189,7 +179,7 @@ fn each_prog_runs_as_the_user_with_his_groups_and_no_rights_of_ours() {
 
 #[test]
 fn a_prog_that_cannot_be_run_as_the_user_costs_its_client_and_no_other() {
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     let place = open_place();
@@ -215,7 +205,7 @@ while True:
     except OSError: pass # it had expected somebody else, and has hung up
     c.close()
 ";
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     let place = open_place();
@@ -230,7 +220,7 @@ while True:
 
 #[test]
 fn with_activate_a_prog_that_cannot_be_run_ends_it_all() {
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     let place = open_place();
@@ -247,22 +237,17 @@ fn with_activate_a_prog_that_cannot_be_run_ends_it_all() {
 
 #[test]
 fn status_names_the_owner_of_another_users_server() {
-    if !is_root() {
+    if !is_root("another user's processes") {
         return;
     }
     let place = open_place();
     let mut server = place.serve(&["--mode", "600"], "s", &["true"]);
-    std::fs::copy(env!("CARGO_BIN_EXE_unix-ss"), place.path("unix-ss")).expect("copy");
     let ask = |option: &[&str]| {
-        let mut command = Command::new(place.path("unix-ss"));
+        let mut command = Command::new(copy(&place));
         command.arg("status").args(option).arg(place.path("s")).uid(NOBODY).gid(NOBODY);
         text(&run(&mut command).stdout)
     };
-    let mut answer = String::new();
-    eventually("the copy can be run", || {
-        answer = ask(&["--json"]);
-        !answer.is_empty()
-    });
+    let answer = ask(&["--json"]);
     if answer.contains("\"state\":\"live\"") {
         assert!(answer.contains(r#""peer":{"pid":null,"uid":0,"gid":null,"program":null}"#), "{answer}");
         assert!(ask(&[]).contains("a process that cannot be seen from here (uid 0)"));

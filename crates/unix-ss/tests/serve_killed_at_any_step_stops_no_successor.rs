@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use common::{Place, ask, client, unix_ss};
+use common::{Place, ask, client, put_dead, unix_ss};
 use stepper::{Side, Stop, Victim, name};
 
 /// Set, every stop is tried; otherwise one in so many.
@@ -46,7 +46,7 @@ fn a_killed_start_over_a_dead_socket_is_made_up_for_by_the_next_start() {
 /// A start over a dead socket, before its first instruction.
 fn serve(place: &Place) -> Victim {
     let _ = std::fs::remove_file(place.path("s"));
-    drop(UnixListener::bind(place.path("s")).expect("bind"));
+    put_dead(&place.path("s"));
     let mut command: Command = unix_ss(&["serve", &place.name("s"), "--", "cat"]);
     Victim::exec(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }

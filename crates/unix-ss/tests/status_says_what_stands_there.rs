@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
-use common::{Place, run, status_of, text, unix_ss};
+use common::{Place, put_dead, run, status_of, text, unix_ss};
 use serde_json::{Value, json};
 
 fn ask(path: &OsStr) -> (i32, Value) {
@@ -20,7 +20,7 @@ fn ask(path: &OsStr) -> (i32, Value) {
 fn each_state_has_its_name_and_exit_status() {
     let place = Place::new();
     let _live = UnixListener::bind(place.path("live")).expect("a socket");
-    drop(UnixListener::bind(place.path("dead")).expect("a socket"));
+    put_dead(&place.path("dead"));
     let _other = UnixDatagram::bind(place.path("other")).expect("a socket");
     std::fs::write(place.path("file"), "").expect("a file");
     std::os::unix::fs::symlink("loop", place.path("loop")).expect("a link");

@@ -6,7 +6,7 @@ mod common;
 use std::fs::File;
 use std::process::Stdio;
 
-use common::{Place, ask, client, eventually, run, status_of, text, unix_ss};
+use common::{Place, ask, client, eventually, put_dead, run, status_of, text, unix_ss};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ fn a_wait_for_the_lock_names_who_holds_it() {
 #[test]
 fn for_people_it_is_a_line_each_that_begins_as_all_do() {
     let place = Place::new();
-    drop(std::os::unix::net::UnixListener::bind(place.path("s")).expect("a dead socket"));
+    put_dead(&place.path("s"));
     let mut server = place.serve(&["-vv"], "s", &["cat"]);
     assert_eq!(ask(client(&place.path("s")), b"x"), b"x");
     assert_eq!(server.end(), 0);
@@ -102,7 +102,7 @@ fn for_people_it_is_a_line_each_that_begins_as_all_do() {
 #[test]
 fn without_it_a_server_says_nothing() {
     let place = Place::new();
-    drop(std::os::unix::net::UnixListener::bind(place.path("s")).expect("a dead socket"));
+    put_dead(&place.path("s"));
     let mut server = place.serve(&[], "s", &["cat"]);
     assert_eq!(ask(client(&place.path("s")), b"x"), b"x");
     assert_eq!(server.end(), 0);

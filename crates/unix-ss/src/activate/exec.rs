@@ -12,7 +12,7 @@ use super::exec_report::report_exec;
 use crate::cli::ActivateExec;
 use crate::message::{failed, reason, say};
 use crate::prog::{self, cannot_run};
-use crate::{exit, fenced};
+use crate::{exit, inherited};
 
 /// SD_LISTEN_FDS_START of sd_listen_fds(3).
 const LISTEN_FD: i32 = 3;
@@ -20,7 +20,7 @@ const LISTEN_FD: i32 = 3;
 /// Becomes PROG. Returns the exit status only if that failed.
 pub(crate) fn become_program(args: &ActivateExec) -> u8 {
     // First of all, while whatever has these numbers can only be inherited.
-    let report = args.report_fd.and_then(|number| fenced::inherited(number).ok());
+    let report = args.report_fd.and_then(|number| inherited::take(number).ok());
     let listener = match put_in_place() {
         Ok(listener) => listener,
         Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
@@ -46,7 +46,7 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
 
 /// The listener to descriptor 3, and /dev/null to standard input.
 fn put_in_place() -> io::Result<OwnedFd> {
-    let mut target = match fenced::in_the_way(LISTEN_FD) {
+    let mut target = match inherited::in_the_way(LISTEN_FD) {
         Some(other) => other,
         None => rustix::io::fcntl_dupfd_cloexec(stdio::stdin(), LISTEN_FD)?,
     };

@@ -3,11 +3,12 @@
 #![expect(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod activated;
+pub mod users;
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -124,6 +125,11 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A socket that nobody listens on.
+pub fn put_dead(path: &Path) {
+    drop(UnixListener::bind(path).expect("bind"));
 }
 
 pub fn client(path: &Path) -> UnixStream {

@@ -2,9 +2,10 @@
 //!
 //! # Safety
 //!
-//! Each function makes an `OwnedFd` of a number. That is sound if the number is open and nobody else in this process
-//! owns it. Open is checked here. Nobody else: both run at the very start of the process, when it has opened nothing of
-//! its own beyond the standard three, which are refused.
+//! `take` and `in_the_way` make an `OwnedFd` of a number. That is sound if the number is open and nobody else in this
+//! process owns it. Open is checked here. Nobody else: both run at the very start of the process, when it has opened
+//! nothing of its own beyond the standard three, which are refused. `close_on_exec_from` owns nothing, and borrows a number
+//! for one call, which reads no memory and changes no more than a flag.
 
 #![expect(unsafe_code, reason = "a descriptor that is agreed on by its number has no safe constructor")]
 
@@ -17,7 +18,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 ///
 /// To be called before the process opens anything: otherwise the number of a descriptor that was *not* inherited might
 /// be one of ours.
-pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
     if number < 3 {
         return Err(Errno::BADF.into());
     }
