@@ -8,6 +8,7 @@
 mod children;
 mod gate;
 mod program;
+mod shortage;
 mod starters;
 
 use std::collections::VecDeque;
@@ -29,12 +30,9 @@ use crate::signals::Signals;
 use crate::{events, exit, lost, socket};
 use gate::Gate;
 use program::{Accepted, Program};
+use shortage::Shortage;
 use starters::{AHEAD, Starters};
 
-/// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long a client that has been accepted waits for resources to start its PROG.
-const HOLD: Duration = Duration::from_secs(10);
 /// What PROGs get between SIGTERM and SIGKILL.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often to look whether the server that was replaced has ended.
@@ -66,10 +64,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         gate,
         most: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
         queue: Queue::Open(server, lost::Look::new()),
-        held: VecDeque::new(),
-        hold_until: None,
-        paused: None,
-        complained: false,
+        shortage: Shortage::default(),
         signalled: 0,
         stopping: None,
         status: exit::DONE,
@@ -77,7 +72,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
         nudged: false,
         leaving: None,
         replaced: false,
-        predecessor: args.replace.then(Instant::now),
+        predecessor: args.replace.then(|| Predecessor { look: Instant::now(), complained: false }),
     };
     ready.announce();
     Ok(serving.run(&signals))
@@ -91,14 +86,7 @@ struct Serving {
     /// How many PROGs may run.
     most: usize,
     queue: Queue,
-    /// Clients that have been accepted and wait for resources. They are tried one by one, and nobody is accepted before.
-    held: VecDeque<UnixStream>,
-    /// How long the one that is tried does.
-    hold_until: Option<Instant>,
-    /// Nobody is accepted until then.
-    paused: Option<Instant>,
-    /// The pause that lasts has been reported.
-    complained: bool,
+    shortage: Shortage,
     /// How often we have been told to end.
     signalled: u32,
     stopping: Option<Stopping>,
@@ -112,8 +100,15 @@ struct Serving {
     leaving: Option<Instant>,
     /// By a successor, as is allowed.
     replaced: bool,
-    /// When to look next whether the server that we have replaced has ended. Until it has, its state is not ours.
-    predecessor: Option<Instant>,
+    /// The server that we have replaced, until it has ended. Until then its state is not ours.
+    predecessor: Option<Predecessor>,
+}
+
+struct Predecessor {
+    /// When to look next whether it has ended.
+    look: Instant,
+    /// That it cannot be told has been reported.
+    complained: bool,
 }
 
 enum Queue {
@@ -155,13 +150,13 @@ impl Serving {
     }
 
     fn is_done(&self) -> bool {
-        let served = matches!(self.queue, Queue::Empty(_)) && self.held.is_empty();
+        let served = matches!(self.queue, Queue::Empty(_)) && self.shortage.holds_nobody();
         self.starters.count() == 0 && (served || self.stopping.is_some())
     }
 
     fn reap(&mut self) {
         if self.starters.reap() {
-            self.paused = None; // a PROG that ended gives back what may have been lacking
+            self.shortage.end_pause(); // a PROG that ended gives back what may have been lacking
         }
     }
 
@@ -174,7 +169,7 @@ impl Serving {
             (1, _) if self.predecessor.is_some() => {}
             (1, _) => self.close(),
             (_, None) => {
-                self.held.clear();
+                self.shortage.give_up();
                 self.starters.signal(Signal::TERM);
                 self.stopping = Some(Stopping { by: signal, kill: Some(Instant::now() + LAST_WORDS) });
             }
@@ -215,21 +210,21 @@ impl Serving {
 
     /// With `--lock-scope lifetime` a server that has been replaced ends before PROG runs for us. Without, at once.
     fn look_at_predecessor(&mut self) {
-        let (Some(due), Queue::Open(server, _)) = (self.predecessor, &mut self.queue) else { return };
-        if due > Instant::now() {
+        let (Some(predecessor), Queue::Open(server, _)) = (&mut self.predecessor, &mut self.queue) else { return };
+        if predecessor.look > Instant::now() {
             return;
         }
-        self.predecessor = match server.wait_for_predecessor(Duration::ZERO) {
-            Ok(()) if self.signalled > 0 => return self.close(),
-            Ok(()) => None,
+        match server.wait_for_predecessor(Duration::ZERO) {
+            Ok(()) if self.signalled > 0 => self.close(),
+            Ok(()) => self.predecessor = None,
             Err(error) => {
-                if ![ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) && !self.complained {
-                    self.complained = true;
+                predecessor.look = Instant::now() + LOOK_AT_PREDECESSOR;
+                if ![ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) && !predecessor.complained {
+                    predecessor.complained = true;
                     say(error);
                 }
-                Some(Instant::now() + LOOK_AT_PREDECESSOR)
             }
-        };
+        }
     }
 
     /// Removes the path and lets nobody in any more; the queue remains to be served.
@@ -251,9 +246,9 @@ impl Serving {
     }
 
     fn may_admit(&self) -> bool {
-        let paused = self.paused.is_some_and(|until| Instant::now() < until) || self.predecessor.is_some();
-        let ahead = if self.hold_until.is_none() { AHEAD } else { 1 };
-        self.stopping.is_none() && !paused && self.starters.count() < self.most && self.starters.has_fewer_than(ahead)
+        let waits = self.shortage.is_paused() || self.predecessor.is_some();
+        let ahead = if self.shortage.tries_one() { 1 } else { AHEAD };
+        self.stopping.is_none() && !waits && self.starters.count() < self.most && self.starters.has_fewer_than(ahead)
     }
 
     /// Starts a PROG for each client in the queue, as far as there is room; true if there may be more of them.
@@ -262,11 +257,13 @@ impl Serving {
             if !self.may_admit() {
                 return false;
             }
-            self.paused = None;
+            self.shortage.end_pause();
             match self.next() {
                 Ok(Some(client)) => self.start(client),
                 Ok(None) => return false,
-                Err(error) => self.pause(format_args!("cannot accept a client: {}; trying again", reason(&error))),
+                Err(error) => {
+                    self.shortage.pause(format_args!("cannot accept a client: {}; trying again", reason(&error)));
+                }
             }
         }
         true
@@ -274,7 +271,7 @@ impl Serving {
 
     /// The next client; `None` if there is none now.
     fn next(&mut self) -> io::Result<Option<UnixStream>> {
-        if let Some(held) = self.held.pop_front() {
+        if let Some(held) = self.shortage.take() {
             return Ok(Some(held));
         }
         let client = match &mut self.queue {
@@ -302,12 +299,11 @@ impl Serving {
         // Somebody who only looked whether we are alive, or who gave up while queued, starts no program. A successor that
         // tells us so is no client either, whom a rule could refuse.
         if hung_up(&client) {
-            (self.nudged, self.hold_until) = (true, None);
-            return;
+            self.nudged = true;
+            return self.shortage.has_settled_one();
         }
         if !self.gate.lets_in(&client) {
-            self.hold_until = None;
-            return;
+            return self.shortage.has_settled_one();
         }
         events::client(&client);
         match Accepted::new(client) {
@@ -319,36 +315,20 @@ impl Serving {
     /// What has come of the PROGs that were to be started.
     fn look_at_starters(&mut self) {
         let news = self.starters.news();
-        self.complained &= !news.started;
+        if news.started {
+            self.shortage.is_over();
+        }
         if news.started || news.failed {
-            self.hold_until = None;
+            self.shortage.has_settled_one();
         }
         if let (Some(error), None) = (news.why, &self.stopping) {
             self.hold(news.lacking, &error);
         }
     }
 
-    /// Keeps clients for whom something is lacking that will come back, and waits. The first of them not for ever.
-    fn hold(&mut self, mut clients: VecDeque<UnixStream>, error: &io::Error) {
-        clients.append(&mut self.held); // whoever was tried now has been here longer
-        self.held = clients;
+    fn hold(&mut self, clients: VecDeque<UnixStream>, error: &io::Error) {
         let name = self.starters.name().to_string();
-        if Instant::now() < *self.hold_until.get_or_insert_with(|| Instant::now() + HOLD) {
-            self.pause(format_args!("cannot run {name} yet: {}; trying again", reason(error)));
-        } else {
-            self.hold_until = None;
-            self.held.pop_front();
-            say(format_args!("cannot run {name}: {}; closing its client", reason(error)));
-        }
-    }
-
-    /// Waiting, where trying again at once would spin. Said once, not each time.
-    fn pause(&mut self, why: std::fmt::Arguments<'_>) {
-        self.paused = Some(Instant::now() + PAUSE);
-        if !self.complained {
-            self.complained = true;
-            say(why);
-        }
+        self.shortage.hold(clients, &name, error);
     }
 
     /// Until there is a client, a signal, or something is due.
@@ -358,7 +338,8 @@ impl Serving {
             Queue::Open(server, look) => (Some(look.due()), self.may_admit().then(|| server.as_fd())),
             Queue::Closing(_) | Queue::Empty(_) => (None, None),
         };
-        let due = [self.paused, kill, look, self.leaving, self.predecessor].into_iter().flatten().min();
+        let predecessor = self.predecessor.as_ref().map(|predecessor| predecessor.look);
+        let due = [self.shortage.paused_until(), kill, look, self.leaving, predecessor].into_iter().flatten().min();
         signals.wait(clients, due)
     }
 }

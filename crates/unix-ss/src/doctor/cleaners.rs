@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::length::ADDRESS_MAX;
 use super::patient::Patient;
 use super::report::{Report, Severity};
 use super::tmpfiles::{Rule, rule_for};
-
-/// What fits a socket's address: by which name the kernel lists a socket, and a cleaner sees that it is live.
-const ADDRESS_MAX: usize = 107;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     // As a cleaner comes to it.
@@ -15,6 +13,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let real = real.and_then(|parent| patient.path.file_name().map(|name| parent.join(name)));
     let path = real.unwrap_or_else(|| patient.path.clone());
     if let Some(Rule { file, path: directory, age }) = rule_for(&path) {
+        // What fits is the name by which the kernel lists the socket, and a cleaner sees that it is live.
         let seen = path.as_os_str().len() <= ADDRESS_MAX && path == patient.path;
         let (severity, spares) = if seen {
             (Severity::Note, "it spares a socket whose server it sees in its own network namespace, and our locks")

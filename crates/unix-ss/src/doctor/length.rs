@@ -8,7 +8,7 @@ use super::patient::Patient;
 use super::report::Report;
 
 /// What fits `sun_path` with the NUL that other programs expect (unix(7)).
-const ADDRESS_MAX: usize = 107;
+pub(super) const ADDRESS_MAX: usize = 107;
 const NAME_MAX: usize = 255;
 
 /// A path that can name no socket.
