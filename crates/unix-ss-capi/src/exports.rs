@@ -17,7 +17,7 @@ use std::path::Path;
 use unix_stream_server::{PathState, connect, probe};
 
 use crate::cancel::NoCancel;
-use crate::failure::{Failure, describe};
+use crate::failure::{Failure, UNKNOWN, describe};
 use crate::memory::{OwnCStr, Room, take_back};
 use crate::server::{DEFAULT_TIMEOUT, Server, builder, check_length, timeout};
 use crate::types::{ListenOpts, Peer, Socket, State};
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn unix_ss_drain(server_socket: *mut Socket) -> c_int {
 /// See the header.
 #[unsafe(no_mangle)]
 pub extern "C" fn unix_ss_strerror(result: c_int, error: c_int) -> *const c_char {
-    quietly(c"unknown error".as_ptr(), || describe(result, error))
+    quietly(UNKNOWN.as_ptr(), || describe(result, error))
 }
 
 /// Whatever happens in it, C sees a result and errno, and no unwinding.

@@ -117,7 +117,7 @@ pub(crate) fn describe(result: c_int, error: c_int) -> *const c_char {
     given.unwrap_or(UNKNOWN.as_ptr())
 }
 
-const UNKNOWN: &CStr = c"unknown error";
+pub(crate) const UNKNOWN: &CStr = c"unknown error";
 const OUT_OF_MEMORY: &CStr = c"out of memory";
 
 /// What can be said without knowing the occasion.

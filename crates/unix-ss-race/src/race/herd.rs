@@ -33,6 +33,11 @@ pub enum Answer {
     Stuck,
 }
 
+/// Those who got the path.
+pub(super) fn owners(answers: &BTreeMap<usize, Answer>) -> Vec<usize> {
+    answers.iter().filter(|(_, answer)| **answer == Answer::Owns).map(|(number, _)| *number).collect()
+}
+
 pub(super) struct Herd {
     kind: Starter,
     /// Each with the number that its answers carry: a process that takes another's place has a new one.

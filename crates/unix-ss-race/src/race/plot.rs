@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::Report;
 use super::table::{Figure, HARMS, time};
+use super::{Report, Scenario};
 
 const WIDTH: usize = 900;
 const PANEL: usize = 280;
@@ -21,8 +21,12 @@ pub fn svg(report: &Report) -> String {
     let mut svg = String::new();
     let title = "What starting a server on one path costs the others";
     let below = format!(
-        "{} processes, {} rounds of 7 scenarios, {}, seed {}: counts of harm, less is better, 0 is a promise kept (bars: logarithmic)",
-        report.processes, report.rounds, report.file_system, report.seed
+        "{} processes, {} rounds of {} scenarios, {}, seed {}: counts of harm, less is better, 0 is a promise kept (bars: logarithmic)",
+        report.processes,
+        report.rounds,
+        Scenario::ALL.len(),
+        report.file_system,
+        report.seed
     );
     let _ = write!(
         svg,
@@ -67,10 +71,7 @@ fn panel(
         let (number, top) = (value(outcome), y + 26 + index * BAR);
         #[expect(clippy::cast_precision_loss, reason = "a length on a picture")]
         let length = scale(number) / scale(most) * LONGEST as f64;
-        let colour = match (is_time, outcome.strategy) {
-            (true, _) => "#8c959f",
-            (false, _) => "#cf222e",
-        };
+        let colour = if is_time { "#8c959f" } else { "#cf222e" };
         let good = !is_time && number == 0;
         let (text, weight) = if good { ("#1a7f37", 600) } else { ("#1f2328", 400) };
         let _ = write!(

@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use unix_stream_server::{PathState, connect_timeout, probe};
 
-use super::herd::{Answer, Herd};
+use super::herd::{Answer, Herd, owners};
 use super::worker::Starter;
 use super::{Options, Outcome};
 use crate::recipe::Strategy;
@@ -201,8 +201,7 @@ impl Game {
     /// Counts what came of it; then all owners end. `incumbent`: the inode of a server that lived there before.
     fn judge(&mut self, scenario: Scenario, path: &Path, answers: &Answers, incumbent: Option<u64>) -> io::Result<()> {
         let count = |answer| u64::try_from(answers.values().filter(|&&other| other == answer).count()).unwrap_or(0);
-        let owners: Vec<usize> =
-            answers.iter().filter(|(_, answer)| **answer == Answer::Owns).map(|(number, _)| *number).collect();
+        let owners = owners(answers);
         let number_of_owners = u64::try_from(owners.len()).unwrap_or(0);
         let outcome = &mut self.outcome;
         outcome.owners += number_of_owners;

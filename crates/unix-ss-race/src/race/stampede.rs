@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::herd::{Answer, Herd};
+use super::herd::{Answer, Herd, owners};
 use super::worker::Starter;
 
 /// Processes that start servers, all at one moment, as often as they are told; they end with this value.
@@ -40,9 +40,7 @@ impl Stampede {
         let all: Vec<(usize, u64)> = (0..herd.size()).map(|number| (number, 0)).collect();
         herd.times.clear();
         let answers = herd.all_start(path, Herd::moment(all.len()), &all, &mut || 0)?;
-        let owners: Vec<usize> =
-            answers.iter().filter(|(_, answer)| **answer == Answer::Owns).map(|(number, _)| *number).collect();
-        herd.all_end(&owners)?;
+        herd.all_end(&owners(&answers))?;
         let times = herd.times.iter().map(|&(answer, time)| (answer, Duration::from_nanos(time))).collect();
         Ok(Started { answers: answers.into_values().collect(), times })
     }
