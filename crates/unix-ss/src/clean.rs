@@ -56,8 +56,10 @@ impl Report {
             self.print(&json::line(&Line::new(path, what, outcome)));
         }
         match outcome {
-            Outcome::Removed if !self.json => self.print(&format!("removed {}, a {what}", path.display())),
-            Outcome::WouldRemove if !self.json => self.print(&format!("would remove {}, a {what}", path.display())),
+            Outcome::Removed if !self.json => self.print(&one_line(&format!("removed {}, a {what}", path.display()))),
+            Outcome::WouldRemove if !self.json => {
+                self.print(&one_line(&format!("would remove {}, a {what}", path.display())));
+            }
             Outcome::Failed(error) => self.fail(error),
             _ => {}
         }
@@ -72,7 +74,7 @@ impl Report {
         if self.output == Output::Closed {
             return;
         }
-        let written = self.bar.suspend(|| io::stdout().lock().write_all(format!("{}\n", one_line(line)).as_bytes()));
+        let written = self.bar.suspend(|| io::stdout().lock().write_all(format!("{line}\n").as_bytes()));
         match written {
             Ok(()) => {}
             Err(error) => {

@@ -136,4 +136,29 @@ mod tests {
     fn the_command_line_is_well_formed() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
+
+    /// Doc comments of a group of options would take its place.
+    #[test]
+    fn each_subcommand_describes_itself() {
+        let mut command = <Cli as clap::CommandFactory>::command();
+        command.build();
+        let texts = [
+            ("serve", "Own PATH", serve::ABOUT),
+            ("connect", "Standard input", connect::ABOUT),
+            ("status", "Say what stands", status::ABOUT),
+            ("doctor", "Say what is wrong", doctor::ABOUT),
+            ("clean", "Remove dead sockets", clean::ABOUT),
+            ("ensure", "Start PROG", ensure::ABOUT),
+            ("watch", "Print each change", watch::ABOUT),
+            ("race", "Show which ways", race::ABOUT),
+        ];
+        for (name, begins, long) in texts {
+            let told = command.find_subcommand(name).expect("a subcommand");
+            let about = told.get_about().expect("a line").to_string();
+            assert!(about.starts_with(begins), "{name}: {about}");
+            assert_eq!(told.get_long_about().expect("a text").to_string(), long, "{name}");
+        }
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help").count();
+        assert_eq!(shown, texts.len());
+    }
 }

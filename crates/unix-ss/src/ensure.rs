@@ -103,11 +103,15 @@ fn start(args: &Ensure, retry: &Retry) -> Result<Started, u8> {
         Ok(Some(LATE)) => Ok(Started::Late),
         // It ends, and has said why.
         Ok(_) => {
-            let status = supervisor.wait().ok().and_then(|status| status.code());
-            Err(status
-                .and_then(|status| u8::try_from(status).ok())
-                .filter(|&status| status != 0)
-                .unwrap_or(exit::FAILED))
+            match supervisor.wait().ok().map(|status| status.code()) {
+                // Somebody has killed it, and so it said nothing.
+                Some(None) => Ok(Started::Late),
+                status => Err(status
+                    .flatten()
+                    .and_then(|status| u8::try_from(status).ok())
+                    .filter(|&status| status != 0)
+                    .unwrap_or(exit::FAILED)),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Started::Late),
         Err(error) => Err(failed(format_args!("cannot wait for the supervisor of PROG: {}", reason(&error)))),

@@ -5,13 +5,13 @@
 
 mod line;
 
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::cli::LogFormat;
+use crate::message::write;
 use line::Line;
 
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -43,14 +43,8 @@ pub(crate) fn is_json() -> bool {
 }
 
 /// What `say` says, in the other format.
-pub(crate) fn write_error(message: &str) {
-    write(&Line::error(message).json());
-}
-
-/// In one write, so that the lines of several processes do not mix. Nobody is told if it fails: standard error may be
-/// closed or full, which must not end a server.
-fn write(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+pub(crate) fn error_line(message: &str) -> String {
+    Line::error(message).json()
 }
 
 struct Log {

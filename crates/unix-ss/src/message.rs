@@ -3,19 +3,56 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{exit, log};
 
-/// One line, in one write, so that the lines of several processes do not mix.
+/// How long a line waits for somebody who reads standard error, or for somebody to go on who has stopped his terminal.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lines that were left out because nobody reads.
+static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+
+/// One line on standard error.
+pub(crate) fn say(what: impl Display) {
+    write(&error_line(&what.to_string()));
+}
+
+fn error_line(what: &str) -> String {
+    if log::is_json() { log::error_line(what) } else { format!("unix-ss: {}", one_line(what)) }
+}
+
+/// A line of standard error, in one write, so that the lines of several processes do not mix.
 ///
 /// Nobody is told if that fails: standard error may be closed or full, which must not end a server (`eprintln!` would
-/// panic).
-pub(crate) fn say(what: impl Display) {
-    let line = what.to_string();
-    if log::is_json() {
-        return log::write_error(&line);
+/// panic). Nor must a pipe that nobody reads stop it: then lines are left out, and counted.
+pub(crate) fn write(line: &str) {
+    // To the end, so that what was free when we asked is not another thread's by then.
+    let mut stderr = io::stderr().lock();
+    let left_out = LEFT_OUT.load(Ordering::Relaxed);
+    // Once nobody reads, no line waits any more.
+    if !is_read_within(&stderr, if left_out == 0 { PATIENCE } else { Duration::ZERO }) {
+        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        return;
     }
-    let _ = io::stderr().write_all(format!("unix-ss: {}\n", one_line(&line)).as_bytes());
+    let mut lines = String::new();
+    if left_out > 0 {
+        let count = LEFT_OUT.swap(0, Ordering::Relaxed);
+        lines = error_line(&format!("{count} lines were left out here, since nobody read them")) + "\n";
+    }
+    lines.push_str(line);
+    lines.push('\n');
+    let _ = stderr.write_all(lines.as_bytes());
+}
+
+/// Where it cannot be asked, the write is tried.
+fn is_read_within(stderr: &impl AsFd, time: Duration) -> bool {
+    let time = Timespec::try_from(time).ok();
+    poll(&mut [PollFd::new(stderr, PollFlags::OUT)], time.as_ref()).map_or(true, |ready| ready > 0)
 }
 
 /// Says why it failed; the exit status.

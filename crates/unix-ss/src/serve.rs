@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Serve) -> u8 {
 fn serve(args: &Serve) -> Result<u8, u8> {
     let ready = Ready::take(args)?;
     // Caught before the socket is there, so that no signal can end us between and leave it behind.
-    let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT])?;
+    let signals = Signals::catch(&[Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP])?;
     let wake = signals.waker()?;
     let gate = Gate::new(&args.allow)?;
     let run_as = Identity::of(args)?;
@@ -315,9 +315,6 @@ impl Serving {
     /// What has come of the PROGs that were to be started.
     fn look_at_starters(&mut self) {
         let news = self.starters.news();
-        if news.started {
-            self.shortage.is_over();
-        }
         if news.started || news.failed {
             self.shortage.has_settled_one();
         }

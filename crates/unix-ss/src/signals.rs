@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, SigSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -36,7 +37,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches these signals from now on. Programs started later have them at their default again (exec resets them).
+    /// Catches these signals from now on, even if whoever has started us blocks them. Programs started later have them at
+    /// their default again (exec resets them).
     ///
     /// One that was ignored when we were started stays so, where ignoring has a meaning by convention: `nohup` for
     /// SIGHUP, and a shell without job control that starts us in the background for SIGINT and SIGQUIT.
@@ -60,6 +62,10 @@ impl Signals {
             pipe::register(signal.as_raw(), handler_end.try_clone()?)?;
             flags.push((signal, flag));
         }
+        // To be done before there are threads, which have their maker's mask.
+        let ours: SigSet =
+            flags.iter().filter_map(|(signal, _)| signal::Signal::try_from(signal.as_raw()).ok()).collect();
+        ours.thread_unblock()?;
         Ok(Signals { wake, handler_end, flags })
     }
 

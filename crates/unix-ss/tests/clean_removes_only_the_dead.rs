@@ -94,6 +94,26 @@ fn json_has_a_line_for_each_thing_found() {
 }
 
 #[test]
+fn json_is_json_whatever_the_name() {
+    let place = Place::new();
+    let names = ["del\u{7f}", "c1\u{85}", "line\nline", "quote\"'\\"];
+    for name in names {
+        put_dead(&place.path(name));
+        age(&place.path(name));
+    }
+    let (status, lines, _) = clean(&place, &["--json", "--dry-run", "."]);
+    assert_eq!(status, 0);
+    let mut said: Vec<_> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["path"].as_str().map(str::to_owned))
+        .collect();
+    said.sort();
+    let mut expected = names.map(|name| Some(format!("./{name}")));
+    expected.sort();
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn it_goes_on_when_nobody_reads_and_when_nothing_can_be_written() {
     for full in [false, true] {
         let place = Place::new();

@@ -123,6 +123,25 @@ fn killed_at_any_time_it_or_its_supervisor_leaves_the_next_one_a_server() {
 }
 
 #[test]
+fn a_supervisor_that_is_killed_without_a_word_is_started_again() {
+    let test = "a_supervisor_that_is_killed_without_a_word_is_started_again";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let mut home = Household::new();
+    // The first PROG kills its supervisor before it listens.
+    let script =
+        format!("[ -e '{0}' ] || {{ : >'{0}'; kill -9 $PPID; exit; }}; exec \"$@\"", home.place.name("killed"));
+    let mut command = unix_ss(&["ensure", "--wait-listen", "--log", &home.place.name("log")]);
+    command.arg(home.place.path("s")).args(["--", "sh", "-c", &script, "sh"]).args(home.program(test, "own"));
+    let output = run(&mut command);
+    assert_eq!((status_of(&output), text(&output.stderr).as_str()), (0, ""), "{}", log(&home));
+    assert!(home.place.path("killed").exists());
+    assert_eq!([who_answers(client(&home.place.path("s")))], *home.started());
+    home.end_all();
+}
+
+#[test]
 fn where_something_lives_nothing_is_started_and_nobody_is_disturbed() {
     let place = Place::new();
     let stranger = UnixListener::bind(place.path("s")).expect("bind");

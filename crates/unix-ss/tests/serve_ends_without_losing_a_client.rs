@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn the_first_signal_serves_all_who_are_connected_or_queued() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let place = Place::new();
         let mut server = place.serve(&["--max-connections", "3"], "s", &["cat"]);
         let clients: Vec<_> = (0..20).map(|_| client(&place.path("s"))).collect();
@@ -23,6 +23,30 @@ fn the_first_signal_serves_all_who_are_connected_or_queued() {
         }
         assert_eq!(server.wait(), 0, "{}", server.errors());
         assert_eq!(server.errors(), "");
+    }
+}
+
+/// Some that start others block what they wait for themselves, and that is inherited.
+#[test]
+#[ignore = "needs GNU env"]
+fn signals_that_its_starter_blocks_end_it_all_the_same() {
+    for activate in [false, true] {
+        let place = Place::new();
+        let mut command = std::process::Command::new("env");
+        command.args(["--block-signal=TERM", "--block-signal=CHLD", env!("CARGO_BIN_EXE_unix-ss"), "serve"]);
+        command.args(if activate { &["--activate"][..] } else { &["--max-connections", "1"] });
+        command.arg(place.path("s")).arg("--").args(if activate { ["sleep", "600"] } else { ["echo", "hello"] });
+        let mut server = common::Running::of(command);
+        eventually("it serves", || UnixStream::connect(place.path("s")).is_ok());
+        if !activate {
+            // Each needs the end of the one before to be seen.
+            for _ in 0..5 {
+                assert_eq!(text(&ask(client(&place.path("s")), b"")), "hello\n");
+            }
+        }
+        let expected = if activate { 128 + Signal::TERM.as_raw() } else { 0 };
+        assert_eq!(server.end(), expected);
+        assert!(!place.path("s").exists());
     }
 }
 

@@ -52,6 +52,38 @@ fn a_server_tells_of_its_clients_its_progs_and_its_end() {
 }
 
 #[test]
+fn a_reader_of_standard_error_that_does_not_read_stops_nobody_and_learns_what_was_left_out() {
+    use std::io::Write;
+    let place = Place::new();
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    let (reader, writer) = (File::from(reader), File::from(writer));
+    // Full: not a byte more fits in.
+    rustix::io::ioctl_fionbio(&writer, true).expect("ioctl");
+    while (&writer).write(&[b'\n'; 4096]).is_ok() {}
+    while (&writer).write(b"\n").is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("ioctl");
+    let mut command = unix_ss(&["serve", "-v"]);
+    command.arg(place.path("s")).args(["--", "echo", "hello"]).stderr(writer);
+    let mut server = common::Running::of(command);
+    eventually("it serves", || std::os::unix::net::UnixStream::connect(place.path("s")).is_ok());
+    for _ in 0..5 {
+        assert_eq!(text(&ask(client(&place.path("s")), b"")), "hello\n");
+    }
+    let (told, said) = std::sync::mpsc::channel();
+    let lines = std::thread::spawn(move || {
+        for line in std::io::BufRead::lines(std::io::BufReader::new(reader)) {
+            let _ = told.send(line.expect("a line"));
+        }
+    });
+    // From here on somebody reads.
+    assert_eq!(text(&ask(client(&place.path("s")), b"")), "hello\n");
+    let left_out = said.iter().find(|line| line.ends_with("lines were left out here, since nobody read them"));
+    assert!(left_out.is_some_and(|line| line.starts_with("unix-ss: ")));
+    assert_eq!(server.end(), 0);
+    lines.join().expect("read to the end");
+}
+
+#[test]
 fn an_activated_prog_is_told_of_too() {
     let place = Place::new();
     let options = ["-v", "--log-format", "json", "--activate"];

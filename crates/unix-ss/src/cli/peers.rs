@@ -5,7 +5,7 @@ use unix_stream_server::{ConnectOptions, PeerRules};
 
 use crate::users;
 
-/// Of a server that accepts its clients itself.
+// Of a server that accepts its clients itself. No doc comment: clap would take it for the command's description.
 #[derive(Debug, Args)]
 pub(crate) struct AllowPeers {
     /// Serve only clients of this user, by name or number; may be given again, and together with --allow-gid. Others
@@ -35,7 +35,7 @@ impl AllowPeers {
     }
 }
 
-/// Of a client.
+// Of a client. No doc comment either.
 #[derive(Debug, Args)]
 pub(crate) struct ExpectPeer {
     /// Send nothing unless the server is of this user, by name or number (status 4); may be given again

@@ -19,7 +19,7 @@ status 3 and says who is there. Anything else at PATH is left alone (status 4).
 PROG finds in its environment PROTO=UNIX, UNIXLOCALPATH (PATH, made absolute), and UNIXREMOTEPID, UNIXREMOTEEUID and \
 UNIXREMOTEEGID: who the client is, where the kernel knows.
 
-The first SIGTERM or SIGINT ends the server gracefully: PATH is removed, clients that are queued are still served, and \
+The first SIGTERM, SIGINT or SIGHUP ends the server gracefully: PATH is removed, clients that are queued are still served, and \
 the PROGs are waited for. The second sends SIGTERM to the PROGs.
 
 With --replace it takes PATH over from a live server that was started with --replaceable or --replace, in one step: PATH \

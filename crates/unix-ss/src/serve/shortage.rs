@@ -14,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a client that has been accepted waits for resources to start its PROG.
 const HOLD: Duration = Duration::from_secs(10);
 
+/// How long there must have been no pause for the next one to be another shortage.
+const QUIET: Duration = Duration::from_secs(10);
+
 #[derive(Default)]
 pub(super) struct Shortage {
     /// Clients that have been accepted and wait for resources. They are tried one by one, and nobody is accepted before.
@@ -22,8 +25,8 @@ pub(super) struct Shortage {
     hold_until: Option<Instant>,
     /// Nobody is accepted, or tried, until then.
     paused: Option<Instant>,
-    /// The pause that lasts has been reported.
-    complained: bool,
+    /// When the last pause ended.
+    last: Option<Instant>,
 }
 
 impl Shortage {
@@ -59,21 +62,17 @@ impl Shortage {
         self.hold_until = None;
     }
 
-    /// A PROG has been started: the next pause is another one.
-    pub(super) fn is_over(&mut self) {
-        self.complained = false;
-    }
-
     /// Hangs up on those who are held.
     pub(super) fn give_up(&mut self) {
         self.held.clear();
     }
 
-    /// Waiting, where trying again at once would spin. Said once, not each time.
+    /// Waiting, where trying again at once would spin. Said once of pauses that follow each other, also if a PROG could be
+    /// started in between.
     pub(super) fn pause(&mut self, why: Arguments<'_>) {
-        self.paused = Some(Instant::now() + PAUSE);
-        if !self.complained {
-            self.complained = true;
+        let until = Instant::now() + PAUSE;
+        self.paused = Some(until);
+        if self.last.replace(until).is_none_or(|last| last.elapsed() >= QUIET) {
             say(why);
         }
     }
