@@ -13,6 +13,9 @@ use crate::ownership::Ownership;
 use crate::sys::{self, uninterrupted};
 use crate::{Result, Status, trace};
 
+/// More clients that have gone, in a row, than wait at a listener: then it is the listener itself of which accept() says so.
+const MOST_GONE: usize = 10_000;
+
 /// The clients whose `connect` had succeeded when the server was closed, each to be served like any other: from
 /// [`ServerSocket::drain`](crate::ServerSocket::drain).
 ///
@@ -79,8 +82,7 @@ impl Iterator for Drain {
         }
         match accept(self.listener.as_ref()?) {
             Ok(client) => Some(Ok(UnixStream::from(client))),
-            // What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block.
-            Err(Errno::INVAL | Errno::AGAIN) => {
+            Err(errno) if is_end(errno) => {
                 self.ended = true;
                 trace::queue_ended(&self.path);
                 None
@@ -103,9 +105,36 @@ fn seen(status: Option<Status>) -> Status {
     status.unwrap_or(Status::Unknown { errno: Errno::DESTADDRREQ.raw_os_error() })
 }
 
+/// The next client that has not gone meanwhile.
 pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
-    uninterrupted(|| match sys::accept(&listener) {
-        Err(Errno::CONNABORTED) => Err(Errno::INTR), // that client has gone: to the next
-        result => result,
-    })
+    pass_over_gone(|| uninterrupted(|| sys::accept(&listener)))
+}
+
+/// What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block. CONNABORTED, again and
+/// again, where somebody has shut a copy of a listener on NetBSD or OpenBSD.
+pub(crate) fn is_end(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::AGAIN | Errno::CONNABORTED)
+}
+
+fn pass_over_gone<T>(mut accept: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..MOST_GONE {
+        match accept() {
+            Err(Errno::CONNABORTED) => {} // that client has gone: to the next
+            result => return result,
+        }
+    }
+    Err(Errno::CONNABORTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_have_gone_are_passed_over_and_a_listener_that_says_nothing_else_is_at_its_end() {
+        let mut queue = vec![Err(Errno::CONNABORTED); 5_000].into_iter().chain([Ok("client")]);
+        assert_eq!(pass_over_gone(|| queue.next().unwrap_or(Err(Errno::AGAIN))), Ok("client"));
+        let end = pass_over_gone(|| Err::<(), _>(Errno::CONNABORTED)).unwrap_err();
+        assert!(is_end(end), "{end}");
+    }
 }

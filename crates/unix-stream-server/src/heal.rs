@@ -6,9 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::{fmt, io};
 
 use rustix::fs::{OFlags, fcntl_getfl};
-use rustix::io::Errno;
 
-use crate::drain::accept;
+use crate::drain::{accept, is_end};
 use crate::sys::Handle;
 
 pub(crate) const HEAL: &str = "put a new server socket at";
@@ -41,8 +40,7 @@ impl Iterator for OldQueue {
         }
         match accept(&self.listener) {
             Ok(client) => Some(Ok(UnixStream::from(client))),
-            // What accept says of a shut and empty queue: INVAL, or AGAIN if the listener does not block.
-            Err(Errno::INVAL | Errno::AGAIN) => {
+            Err(errno) if is_end(errno) => {
                 self.ended = true;
                 None
             }

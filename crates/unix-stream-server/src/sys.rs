@@ -129,7 +129,7 @@ pub(crate) trait Sys {
     fn bind(&self, socket: &Self::Fd, dir: &Self::Fd, name: &CStr, path: Option<&CStr>) -> Result<(), Errno>;
     /// `listen(socket, backlog)`
     fn listen(&self, socket: &Self::Fd, backlog: i32) -> Result<(), Errno>;
-    /// `shutdown(socket, SHUT_RD)`
+    /// `shutdown(socket, SHUT_RD)`; `ENOTCONN` where that shuts no listener
     fn shut(&self, socket: &Self::Fd) -> Result<(), Errno>;
     /// A new non-blocking socket, connected to the socket that `pin` holds
     fn connect(&self, pin: &Self::Fd) -> Result<Self::Fd, Errno>;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{self as sysfs, AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use rustix::net::{self, Shutdown, SocketAddrUnix, SocketType};
+use rustix::net::{self, SocketAddrUnix, SocketType};
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
 
@@ -153,8 +153,11 @@ impl Sys for System {
         net::listen(socket, backlog)
     }
 
-    fn shut(&self, socket: &Handle) -> Result<(), Errno> {
-        net::shutdown(socket, Shutdown::Read)
+    /// There is nothing to be had by it. macOS and FreeBSD refuse it of a listener (ENOTCONN). NetBSD and OpenBSD do it, and
+    /// let clients in as before; then the end of the queue is an ECONNABORTED of accept(), also of one that does not block,
+    /// which is said of a client that has gone as well.
+    fn shut(&self, _socket: &Handle) -> Result<(), Errno> {
+        Err(Errno::NOTCONN)
     }
 
     fn connect(&self, pin: &Handle) -> Result<Handle, Errno> {
