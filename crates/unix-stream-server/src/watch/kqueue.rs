@@ -1,26 +1,34 @@
 //! macOS and the BSDs: kqueue(2) for names, for the end of a process, and for the clock, all of it one descriptor.
 //!
 //! A socket's file cannot be opened, so it cannot be watched. Its directory can: `NOTE_WRITE` says that some name in it has
-//! come or gone, and not which, so that each costs the caller a look. A kqueue is not inherited by a forked child.
+//! come or gone, and not which, so that each costs the caller a look.
 //!
 //! # Safety
 //!
 //! kevent() goes by numbers: what is registered has to stay open as long as it is meant to be heard. The one descriptor
 //! that is registered, the directory's, is a duplicate that [`Native`] owns, and closing it takes the event away as well
 //! (kqueue(2)). Processes and timers are no descriptors.
+//!
+//! A forked child inherits every descriptor but a kqueue (kqueue(2)), whose number is free there and may be anybody's.
+//! So the number is used, given out and closed only in the process that made the queue; a child gets [`Native::spare`]
+//! instead. Where a forked child is told by its process id alone (macOS) one that is given the number of its ancestor, once
+//! that is dead, is taken for it.
 #![expect(unsafe_code, reason = "kevent takes descriptors by their numbers")]
 
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
 use std::time::Duration;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, VnodeEvents, kevent, kqueue};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::net::SocketType;
 use rustix::process::Pid;
 
 use super::source::{Heard, Source};
-use crate::sys::Handle;
+use crate::process::Process;
+use crate::sys::{Handle, new_socket};
 
 /// Who has taken so many has all that were there: at most three things are registered.
 const MOST_EVENTS: usize = 16;
@@ -31,7 +39,12 @@ const MOVED: VnodeEvents = VnodeEvents::DELETE.union(VnodeEvents::RENAME).union(
 const NAMES: VnodeEvents = VnodeEvents::WRITE.union(VnodeEvents::EXTEND).union(VnodeEvents::LINK);
 
 pub(super) struct Native {
-    kqueue: OwnedFd,
+    /// Only by [`Native::queue`].
+    kqueue: ManuallyDrop<OwnedFd>,
+    /// Who made it.
+    maker: Process,
+    /// What a forked child is given in its place: a socket that nobody is connected to, which poll(2) never waits for.
+    spare: OwnedFd,
     name: Option<OwnedFd>,
     process: Option<Pid>,
     /// The rhythm after the first tick; zero: none.
@@ -39,11 +52,16 @@ pub(super) struct Native {
 }
 
 impl Native {
+    /// The queue, where there is one. In a forked child the number is not ours.
+    fn queue(&self) -> Result<&OwnedFd, Errno> {
+        if self.maker.is_current() { Ok(&self.kqueue) } else { Err(Errno::BADF) }
+    }
+
     fn change(&self, filter: EventFilter, flags: EventFlags) -> Result<(), Errno> {
         let mut none: [Event; 0] = [];
         let change = [Event::new(filter, flags, null_mut())];
         // SAFETY: see the head of this file.
-        unsafe { kevent(&self.kqueue, &change, &mut none[..], Some(Duration::ZERO)) }.map(drop)
+        unsafe { kevent(self.queue()?, &change, &mut none[..], Some(Duration::ZERO)) }.map(drop)
     }
 
     fn set_timer(&self, time: Duration, flags: EventFlags) -> Result<(), Errno> {
@@ -55,9 +73,11 @@ impl Native {
 
 impl Source for Native {
     fn new() -> Result<Self, Errno> {
+        let spare = new_socket(SocketType::STREAM, false)?;
         let kqueue = kqueue()?;
         rustix::io::fcntl_setfd(&kqueue, rustix::io::FdFlags::CLOEXEC)?;
-        Ok(Native { kqueue, name: None, process: None, every: Duration::ZERO })
+        let (kqueue, maker) = (ManuallyDrop::new(kqueue), Process::current());
+        Ok(Native { kqueue, maker, spare, name: None, process: None, every: Duration::ZERO })
     }
 
     /// Not to be had: see the head of this file.
@@ -106,9 +126,10 @@ impl Source for Native {
     fn take(&mut self) -> Heard {
         let mut heard = Heard::default();
         let mut events: Vec<Event> = Vec::with_capacity(MOST_EVENTS);
-        // SAFETY: see the head of this file.
-        let taken =
-            unsafe { kevent(&self.kqueue, &[], rustix::buffer::spare_capacity(&mut events), Some(Duration::ZERO)) };
+        let taken = self.queue().and_then(|queue| {
+            // SAFETY: see the head of this file.
+            unsafe { kevent(queue, &[], rustix::buffer::spare_capacity(&mut events), Some(Duration::ZERO)) }
+        });
         if taken.is_err() {
             heard.ours = true; // whatever it is, a look is never wrong
         }
@@ -136,6 +157,15 @@ impl Source for Native {
 
 impl AsFd for Native {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.kqueue.as_fd()
+        self.queue().unwrap_or(&self.spare).as_fd()
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        if self.maker.is_current() {
+            // SAFETY: it is ours, and used no more.
+            unsafe { ManuallyDrop::drop(&mut self.kqueue) };
+        }
     }
 }
