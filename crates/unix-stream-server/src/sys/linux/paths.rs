@@ -4,7 +4,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, DirEntry, FileType, Mode, OFlags, ResolveFlags};
+#[cfg(target_os = "linux")]
+use rustix::fs::ResolveFlags;
+use rustix::fs::{self, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
@@ -73,10 +75,9 @@ pub(crate) fn open_directory_at(dir: &Handle, name: &CStr) -> Result<Handle, Err
 /// A directory in a directory, to be read: not a link to one, and not one that something is mounted on (`EXDEV`).
 pub(crate) fn open_below(parent: &Handle, name: &CStr) -> Result<Handle, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    match uninterrupted(|| fs::openat2(parent, name, flags, Mode::empty(), resolve)) {
-        // Before Linux 5.6, or forbidden by a filter that does not know it. Then a bind mount of the same file system
-        // is entered.
+    match open_on_one_mount(parent, name, flags) {
+        // Before Linux 5.6, on Android, or forbidden by a filter that does not know it. Then a bind mount of the same file
+        // system is entered.
         Err(Errno::NOSYS | Errno::PERM) => {
             let dir = uninterrupted(|| fs::openat(parent, name, flags, Mode::empty()))?;
             let id = |dir| fs::fstat(dir).map(|stat| Stat::from(&stat).id);
@@ -84,6 +85,18 @@ pub(crate) fn open_below(parent: &Handle, name: &CStr) -> Result<Handle, Errno> 
         }
         result => result,
     }
+}
+
+#[cfg(target_os = "linux")]
+fn open_on_one_mount(parent: &Handle, name: &CStr, flags: OFlags) -> Result<Handle, Errno> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    uninterrupted(|| fs::openat2(parent, name, flags, Mode::empty(), resolve))
+}
+
+/// Whoever makes this call behind the filter that Android puts before its apps is killed (SIGSYS), and told no error.
+#[cfg(target_os = "android")]
+fn open_on_one_mount(_parent: &Handle, _name: &CStr, _flags: OFlags) -> Result<Handle, Errno> {
+    Err(Errno::NOSYS)
 }
 
 /// An open descriptor, as the protocol takes it.

@@ -51,7 +51,7 @@ const LISTENER: c_int = 3;
 const CHANNEL: c_int = 4;
 /// Descriptors are moved out of the way of the numbers above.
 const FIRST_FREE: c_int = 10;
-/// The highest descriptor that is looked for where the kernel cannot close a range (before Linux 5.9).
+/// The highest descriptor that is looked for where the kernel cannot close a range (before Linux 5.9, and on Android).
 const HIGHEST: libc::rlim_t = 65_536;
 
 // The words of the channel; one datagram each, with a number.
@@ -376,7 +376,10 @@ unsafe fn default_signals() {
 unsafe fn close_from(first: c_int) {
     // SAFETY: by the caller's word.
     unsafe {
-        if libc::syscall(libc::SYS_close_range, c_long::from(first), u32::MAX as c_long, 0 as c_long) == 0 {
+        // Android puts a filter before its apps that kills whoever makes this call (SIGSYS).
+        if !cfg!(target_os = "android")
+            && libc::syscall(libc::SYS_close_range, c_long::from(first), u32::MAX as c_long, 0 as c_long) == 0
+        {
             return;
         }
         let mut limit = libc::rlimit { rlim_cur: HIGHEST, rlim_max: HIGHEST };
