@@ -82,7 +82,7 @@ impl ServerSocket {
         Builder::new()
     }
 
-    /// The next client, as of [`UnixListener::accept`].
+    /// The next client, as of [`UnixListener::accept`]: on macOS it does not block either where this server does not.
     ///
     /// # Errors
     ///

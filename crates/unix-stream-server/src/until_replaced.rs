@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use crate::drain::accept;
 use crate::{Drain, ServerSocket};
 
 /// How often the path is looked at while nobody comes. A successor wakes us; only one that was killed just before it
@@ -76,11 +77,12 @@ impl UntilReplaced {
     /// The next client; `None` once the time is over, which it never is if the clock does not reach so far.
     fn accept(server: &ServerSocket, until: Option<Instant>) -> io::Result<Option<UnixStream>> {
         loop {
-            match server.accept() {
-                Ok((client, _)) => return Ok(Some(client)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            // Not by std, whose clients inherit on macOS that the listener does not block.
+            match accept(server) {
+                Ok(client) => return Ok(Some(client.into())),
+                Err(Errno::AGAIN) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {

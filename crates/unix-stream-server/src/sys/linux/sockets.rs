@@ -14,7 +14,7 @@ pub(crate) fn new_socket(kind: SocketType, blocks: bool) -> Result<OwnedFd, Errn
     net::socket_with(AddressFamily::UNIX, kind, flags, None)
 }
 
-/// The next client, close-on-exec.
+/// The next client, close-on-exec. It blocks, also where the listener does not.
 pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
     net::accept_with(&listener, SocketFlags::CLOEXEC)
 }

@@ -57,6 +57,8 @@ pub(super) fn new_socket(kind: SocketType, blocks: bool) -> Result<OwnedFd, Errn
 pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let client = net::accept(listener)?;
     fcntl_setfd(&client, FdFlags::CLOEXEC)?;
+    // Without accept4() a client does not block if its listener does not (rust-lang/rust#67027).
+    ioctl_fionbio(&client, false)?;
     Ok(client)
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn new_socket(kind: SocketType, blocks: bool) -> Result<OwnedFd, Errn
     os::new_socket(kind, blocks)
 }
 
-/// The next client, close-on-exec.
+/// The next client, close-on-exec. It blocks, also where the listener does not.
 pub(crate) fn accept(listener: impl AsFd) -> Result<OwnedFd, Errno> {
     os::accept(listener.as_fd())
 }
