@@ -42,6 +42,8 @@ const OWN: &str = "take over the duty to remove";
 /// the same backlog, so that this is we and not the manager; the queue stays as it is. A program that gives up privileges
 /// later calls [`refresh_credentials`](Self::refresh_credentials) after that.
 ///
+/// NetBSD and OpenBSD go on telling of whoever called bind(2), and nothing changes that.
+///
 /// # Hazards
 ///
 /// - `O_NONBLOCK` belongs to the socket and not to the copy: it is as the maker left it, and
@@ -186,7 +188,8 @@ impl AdoptedSocket {
         self.status().is_some_and(Status::is_stolen)
     }
 
-    /// Calls listen(2) once more, so that new clients see the credentials that this process has *now*. Clients in the
+    /// Calls listen(2) once more, so that new clients see the credentials that this process has *now* (not on NetBSD and
+    /// OpenBSD, where they see those of the call of bind(2)). Clients in the
     /// queue stay there, and keep what they saw. The backlog stays what it was, where the kernel tells
     /// (`NETLINK_SOCK_DIAG`), and is the kernel's largest otherwise.
     ///
@@ -223,7 +226,8 @@ impl AdoptedSocket {
     /// (`NETLINK_SOCK_DIAG`). Where it does not (the module is missing, another network namespace, an inode number of over 32
     /// bits, a file system with device numbers of its own), the path is connected to, and the answer must come from a
     /// listener of this process, bound by a name that leads to the same file; that costs one client that leaves without
-    /// a word. There, two sockets of one process that were bound to one name are not told apart.
+    /// a word. There, two sockets of one process that were bound to one name are not told apart. On systems other than
+    /// Linux and FreeBSD the answer does not tell who listens, so a socket that another process has bound is `CannotTell`.
     ///
     /// # Errors
     ///

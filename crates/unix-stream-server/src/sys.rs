@@ -25,9 +25,10 @@ use posix as platform;
 pub(crate) use calls::uninterrupted;
 pub(crate) use platform::{
     ADDRESS_MAX, BUSY_LOOKS_DEAD, FOREIGN_NAMES, Handle, LONGEST_PATH, MARK, NAME_BEHIND_DESCRIPTOR_MAX, PATH_MAX,
-    RUNTIME_BASE, SEND_QUIETLY, STICKY_NEEDS_ROOT, System, abstract_address, accept, bound, diag, directory, duplicate,
-    entry_type, family, handle, is_kernels_own, is_listening, long_address, new_socket, open_below, open_directory,
-    open_directory_at, overflow, own_pidfd_id, peercred, pin_following, queue, spawn, way_around, wipe_on_fork,
+    PEER_HAS_LISTENED, RUNTIME_BASE, SEND_QUIETLY, STICKY_NEEDS_ROOT, System, abstract_address, accept, bound, diag,
+    directory, duplicate, entry_type, family, handle, is_kernels_own, is_listening, long_address, new_socket,
+    open_below, open_directory, open_directory_at, overflow, own_pidfd_id, peercred, pin_following, queue, spawn,
+    way_around, wipe_on_fork,
 };
 
 use std::ffi::CStr;

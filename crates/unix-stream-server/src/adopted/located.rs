@@ -14,7 +14,7 @@ use super::listener::refresh;
 use crate::error::{Error, ErrorKind, Result, describe};
 use crate::place::Place;
 use crate::sys::bound::Bound;
-use crate::sys::{FOREIGN_NAMES, FileId, Handle, Stat, Sys, System, is_kernels_own};
+use crate::sys::{FOREIGN_NAMES, FileId, Handle, PEER_HAS_LISTENED, Stat, Sys, System, is_kernels_own};
 use crate::{FileKind, Status};
 
 /// A path, and the file there if it was seen to be the socket's.
@@ -138,8 +138,10 @@ fn answers_from_here(listener: &UnixListener, pin: &Handle, file: &Stat) -> Resu
     }
     match System.connect(pin) {
         Ok(client) => match System.peer(&client).and_then(|peer| peer.pid) {
-            Some(pid) => Ok(pid == std::process::id()),
-            None => Err(Errno::SRCH), // somebody in another pid namespace, who has called listen() just now
+            Some(pid) if pid == std::process::id() => Ok(true),
+            Some(_) if PEER_HAS_LISTENED => Ok(false),
+            Some(_) => Err(Errno::SRCH), // who has bound the socket, of whom it was handed to us, for one
+            None => Err(Errno::SRCH),    // somebody in another pid namespace, who has called listen() just now
         },
         Err(Errno::CONNREFUSED) => Ok(false),
         Err(errno) => Err(errno),

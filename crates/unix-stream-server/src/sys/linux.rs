@@ -50,6 +50,8 @@ pub(crate) const FOREIGN_NAMES: &str = "/proc";
 pub(crate) const BUSY_LOOKS_DEAD: bool = false;
 /// Whoever owns a file can set its sticky bit.
 pub(crate) const STICKY_NEEDS_ROOT: bool = false;
+/// The server that a client is told of is who called listen() last.
+pub(crate) const PEER_HAS_LISTENED: bool = true;
 /// Where root's daemons have their runtime directories.
 pub(crate) const RUNTIME_BASE: &str = "/run";
 

@@ -57,6 +57,9 @@ pub(crate) const FOREIGN_NAMES: &str = "/dev/fd";
 pub(crate) const BUSY_LOOKS_DEAD: bool = true;
 /// Of a file that is no directory only root can set the sticky bit.
 pub(crate) const STICKY_NEEDS_ROOT: bool = true;
+/// On FreeBSD the server that a client is told of is who called listen() last. On NetBSD and OpenBSD it is who called
+/// bind(), on macOS who has used the socket last, and of illumos we do not know.
+pub(crate) const PEER_HAS_LISTENED: bool = cfg!(target_os = "freebsd");
 /// Where root's daemons have their runtime directories.
 pub(crate) const RUNTIME_BASE: &str = "/var/run";
 
