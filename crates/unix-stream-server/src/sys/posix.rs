@@ -145,11 +145,18 @@ impl Sys for System {
     }
 
     fn bind(&self, socket: &Handle, dir: &Handle, name: &CStr, path: Option<&CStr>) -> Result<(), Errno> {
-        let address = match path {
-            Some(path) => SocketAddrUnix::new(path)?,
-            None => SocketAddrUnix::new(dir.path_of(name)?)?,
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => dir.path_of(name)?,
         };
-        net::bind(socket, &address)
+        let address = SocketAddrUnix::new(&*path)?;
+        // macOS and NetBSD follow a dangling symbolic link, and would make the socket where it leads. Who puts one there
+        // between the two calls, without the path's lock, has it followed: the identity check then says `Moved`.
+        match self.stat_path(&path) {
+            Err(Errno::NOENT) => net::bind(socket, &address),
+            Ok(_) => Err(Errno::ADDRINUSE),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn listen(&self, socket: &Handle, backlog: i32) -> Result<(), Errno> {
