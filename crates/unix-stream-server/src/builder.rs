@@ -144,7 +144,8 @@ impl Builder {
     /// The socket's file says so by its sticky bit (`srw------T`). With [`LockScope::Lifetime`] it does so once the life
     /// lock is had.
     ///
-    /// Away from Linux only root can mark a file so; for others it is the system's error (`EFTYPE`, `EPERM`).
+    /// Away from Linux only root can mark a file so; for others creation fails ([`System`](crate::ErrorKind::System),
+    /// `EFTYPE` or `EPERM`).
     ///
     /// A server that allows it must look out for it, and must then go on accepting for a moment and drain:
     /// [`ServerSocket::until_replaced`] does so. One that drains for another reason, and is replaced in just that moment,

@@ -105,11 +105,17 @@ impl Handle {
     }
 
     pub(super) fn chmod(&self, mode: u32) -> Result<(), Errno> {
-        let mode = Mode::from_raw_mode(mode as _);
+        const STICKY: u32 = 0o1000;
+        let bits = Mode::from_raw_mode(mode as _);
         match self.pinned_name()? {
-            Some(name) => sysfs::chmodat(&self.fd, name, mode, AtFlags::SYMLINK_NOFOLLOW),
-            None => sysfs::fchmod(&self.fd, mode),
+            Some(name) => sysfs::chmodat(&self.fd, name, bits, AtFlags::SYMLINK_NOFOLLOW)?,
+            None => sysfs::fchmod(&self.fd, bits)?,
         }
+        // illumos leaves the bit out without a word, where others refuse it to who is not root.
+        if mode & STICKY != 0 && self.stat()?.mode & STICKY == 0 {
+            return Err(Errno::PERM);
+        }
+        Ok(())
     }
 
     pub(super) fn chown(&self, owner: Option<Uid>, group: Option<Gid>) -> Result<(), Errno> {
