@@ -44,7 +44,8 @@ use crate::{FileKind, PeerCredentials};
 pub(crate) struct FileId {
     pub(crate) dev: u64,
     pub(crate) ino: u64,
-    /// When the file was made: what tells it from the next one of its number, where no pin can keep that from reuse.
+    /// When the file was made: what tells it from the next one of its number, where no pin can keep that from reuse. Zero
+    /// where the system does not say (OpenBSD, illumos).
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     pub(crate) born: (i64, i64),
 }

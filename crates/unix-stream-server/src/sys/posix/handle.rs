@@ -2,7 +2,8 @@
 //!
 //! A socket's file cannot be opened here (EOPNOTSUPP; FreeBSD can since 14, `O_PATH`). So a pin is a name in a directory
 //! and what was seen there. What it does goes by the name, and only if the same file is still there; what that file is,
-//! is told by device, number and time of birth, since a number alone may be given again.
+//! is told by device, number and time of birth, since a number alone may be given again. OpenBSD and illumos tell no birth:
+//! there a file that got the number of a pinned one is taken for it.
 //!
 //! # Race condition
 //!

@@ -1,4 +1,5 @@
-//! OpenBSD: SO_PEERCRED with a `struct sockpeercred`, MAP_INHERIT_ZERO.
+//! OpenBSD: SO_PEERCRED with a `struct sockpeercred`, MAP_INHERIT_ZERO; and no time of birth: of a number that was given
+//! again it cannot tell.
 //!
 //! # Safety
 //!
@@ -33,8 +34,9 @@ pub(super) fn hold(_dir: BorrowedFd<'_>, _name: &CStr) -> Option<OwnedFd> {
     None
 }
 
-pub(crate) fn born(stat: &sysfs::Stat) -> (i64, i64) {
-    (stat.st_birthtime, stat.st_birthtime_nsec)
+/// Not told: there is a field, which the kernel leaves at zero.
+pub(crate) fn born(_stat: &sysfs::Stat) -> (i64, i64) {
+    (0, 0)
 }
 
 /// File systems on which every listener lives in this kernel.
