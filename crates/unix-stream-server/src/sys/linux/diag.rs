@@ -159,7 +159,9 @@ fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -
         if length < HEADER {
             return Err(Errno::IO); // a message that would never end
         }
-        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        // Where a usize has 32 bits the length may be too near its end to be rounded up.
+        let next = length.checked_next_multiple_of(4);
+        datagram = next.and_then(|next| datagram.get(next..)).unwrap_or_default();
     }
     Ok(End::NotYet)
 }
@@ -276,6 +278,15 @@ pub(super) mod tests {
         let shut_one = Listener { is_shut: true, uid: Some(100), ..free };
         assert_eq!(taken(&shut), (Ok(End::NotYet), vec![(shut_one, 5, (0, 0))]));
         assert_eq!(taken(&message(NLMSG_ERROR, &[0; 20])).0, Err(Errno::OPNOTSUPP));
+    }
+
+    #[test]
+    fn a_message_that_says_it_is_longer_than_any_memory_is_the_last() {
+        for length in [u32::MAX, u32::MAX - 3, 0x8000_0000] {
+            let mut datagram = [listener(5, 7, 3, 2), listener(6, 9, 2, 2)].concat();
+            datagram[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(taken(&datagram), (Ok(End::NotYet), vec![]));
+        }
     }
 
     #[test]
