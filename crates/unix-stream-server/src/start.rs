@@ -176,7 +176,7 @@ impl StartCommand {
 /// | `TimedOut` | `ETIMEDOUT` | it let nobody in within [`timeout`](StartCommand::timeout); it may still, and keeps the path |
 /// | `Locked` | `EEXIST`, `EACCES` | the path's lock, or `<path>.start`, was not had in time |
 /// | `Invalid` | `EINVAL` | a NUL in an argument, a bad name for the descriptor, and as for [`Builder::create`](crate::Builder::create) |
-/// | `System` | `ENOSYS` | nobody lives there, and this is not Linux, the only system on which servers are started so far |
+/// | `System` | `ENOSYS` | nobody lives there, and this is not Linux, the only system on which servers are started so far, or it is Linux on SPARC |
 /// | others | | as for [`connect()`](crate::connect()) and [`Builder::create`](crate::Builder::create) |
 ///
 /// A client that finds the socket of a server which is being started is queued there and returns at once, as of
@@ -201,7 +201,7 @@ pub fn connect_or_start(path: impl AsRef<Path>, server: &StartCommand) -> Result
             return Ok(stream);
         }
         if !spawn::IS_SUPPORTED {
-            let why = "nobody serves there, and servers are started on Linux only; start it by other means";
+            let why = "nobody serves there, and no server is started on this system; start it by other means";
             return Err(Error::new(ErrorKind::System, START, path, Errno::NOSYS, why));
         }
         let attempt = if server.wait_listen {

@@ -42,8 +42,9 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, Socket
 
 use crate::sys::job::{Descriptors, Job, Report};
 
-/// Whether servers can be started here.
-pub(crate) const IS_SUPPORTED: bool = true;
+/// Whether servers can be started here. A bare clone() on SPARC returns a process id in the child too, and says by another
+/// register which of the two it is: the watcher would go on as its caller.
+pub(crate) const IS_SUPPORTED: bool = cfg!(not(any(target_arch = "sparc", target_arch = "sparc64")));
 
 /// SD_LISTEN_FDS_START of sd_listen_fds(3).
 const LISTENER: c_int = 3;
@@ -85,6 +86,9 @@ struct Child {
 
 /// Starts it. The program may have failed to run nevertheless: see [`Starting::report`].
 pub(crate) fn spawn(job: &Job, with: &Descriptors<'_>) -> Result<Starting, Errno> {
+    if !IS_SUPPORTED {
+        return Err(Errno::NOSYS);
+    }
     let (ours, theirs) = net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let out_of_the_way = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FREE);
     let channel = out_of_the_way(theirs.as_fd())?;
@@ -203,7 +207,7 @@ fn last_errno() -> Errno {
 }
 
 /// clone(2) with nothing shared. The architectures differ in the order of its arguments, of which all but the exit signal
-/// are zero here; s390 has the signal second.
+/// are zero here; s390 has the signal second. What is returned is not the same on all either: see [`IS_SUPPORTED`].
 ///
 /// # Safety
 ///
