@@ -97,10 +97,20 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
 #[derive(Debug)]
 pub(crate) struct Pinned {
     pub(crate) id: FileId,
+    /// When the file was changed last, as it was seen.
+    pub(crate) changed: (i64, u64),
     /// Keeps the number from reuse.
     pub(crate) pin: Handle,
     /// The kernel's list has a listener for it: nobody was asked.
     pub(crate) listed: bool,
+}
+
+impl Pinned {
+    /// Is it still the same file? Where no pin keeps its number from reuse, a file that was changed since may be another.
+    pub(crate) fn is_still(&self, now: &Stat) -> bool {
+        const PINS_HOLD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+        now.id == self.id && (PINS_HOLD || now.changed == self.changed)
+    }
 }
 
 /// The same, with the file itself where there is one.
@@ -111,7 +121,8 @@ pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)
             let stat = System.stat(&pin).ok();
             let listener = stat.and_then(|stat| find_listener(stat.id));
             let state = listener.map_or_else(|| judge_pin(&System, &pin, Proof::None), listed_state);
-            let pinned = stat.map(|stat| Pinned { id: stat.id, pin, listed: listener.is_some() });
+            let pinned =
+                stat.map(|stat| Pinned { id: stat.id, changed: stat.changed, pin, listed: listener.is_some() });
             (state, stat, listener.and_then(|listener| listener.uid), pinned)
         }
         Err(state) => (state, None, None, None),

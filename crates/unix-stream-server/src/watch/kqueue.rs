@@ -137,7 +137,7 @@ impl Source for Native {
             match event.filter() {
                 EventFilter::Vnode { flags, .. } => {
                     heard.moved |= flags.intersects(MOVED);
-                    heard.ours |= flags.intersects(NAMES);
+                    heard.some |= flags.intersects(NAMES);
                 }
                 EventFilter::Proc { .. } => {
                     heard.ended = true;

@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::probe::{Pinned, inspect_pinned};
 use crate::process::Process;
 use crate::sys::diag::find_listener;
-use crate::sys::{FileId, Handle, Sys, System, duplicate};
+use crate::sys::{FileId, Handle, Stat, Sys, System, duplicate};
 use crate::{Inspection, PathState};
 
 const WATCH_PATH: &str = "watch";
@@ -86,6 +86,8 @@ pub struct PathReport {
 ///
 /// It looks into the kernel's list of listeners (sock_diag(7)). Only what is new and not on it, such as a server in
 /// another network namespace, is connected to, once; from then on its end is known by its process and its file alone.
+/// Other systems have no such list: there every new server is connected to, once, and once more when its file has got
+/// another mode, owner or name.
 pub struct PathWatch {
     path: PathBuf,
     process: Process,
@@ -202,15 +204,16 @@ impl PathWatch {
         !self.hears
     }
 
-    /// At the most the clock has called, and it is not worth a question: a server was here, and its file still is. A
-    /// listener that the kernel lists is looked for there; what it does not list would have to be connected to.
+    /// At the most the clock has called, or some name in the directory has changed, and it is not worth a question: a
+    /// server was here, and its file still is. A listener that the kernel lists is looked for there; what it does not list
+    /// would have to be connected to.
     fn is_as_before(&self, heard: Heard) -> bool {
         let Some((last, seen)) = self.last.as_ref().zip(self.seen.as_ref()) else { return false };
         !(heard.ours || heard.moved || heard.ended)
             && self.doubt.is_none()
             && is_served(last.inspection.state)
             && self.dir_is_in_place()
-            && file_at(&self.path) == Some(seen.id)
+            && file_at(&self.path).is_some_and(|now| seen.is_still(&now))
             && (!seen.listed || find_listener(seen.id).is_some())
     }
 
@@ -313,7 +316,7 @@ impl PathWatch {
     fn dir_is_in_place(&self) -> bool {
         let opened = self.dir.as_ref().and_then(|dir| System.stat(dir).ok()).map(|stat| stat.id);
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        opened.is_some() && opened == file_at(parent)
+        opened.is_some() && opened == file_at(parent).map(|stat| stat.id)
     }
 }
 
@@ -322,8 +325,8 @@ fn is_served(state: PathState) -> bool {
 }
 
 /// The file where a path leads.
-fn file_at(path: &Path) -> Option<FileId> {
-    rustix::fs::stat(path).ok().map(|stat| crate::sys::Stat::from(&stat).id)
+fn file_at(path: &Path) -> Option<Stat> {
+    rustix::fs::stat(path).ok().map(|stat| Stat::from(&stat))
 }
 
 /// The same server, or the same lack of one. How full its backlog is, its mode and the path's lock are no news.

@@ -16,6 +16,8 @@ pub(super) type Native = super::platform::Native;
 pub(super) struct Heard {
     /// Of the file or of the name, or that something was lost on the way: time to look.
     pub(super) ours: bool,
+    /// Of some name in the directory, and the system does not tell which: a look at the name says whether it was that.
+    pub(super) some: bool,
     /// Of other names in the directory.
     pub(super) others: bool,
     /// The directory is not where it was, or has gone.
