@@ -3,9 +3,10 @@
 //! The shipping protocol runs over [`System`], the real one of the platform; in the unit tests the same code runs over a
 //! simulated kernel (`crate::sim`), which tries every schedule and every crash. No method here decides anything.
 //!
-//! There are two platforms, with the same files and the same items in them: `linux` (Android too), and `posix`, the
-//! systems that have neither `O_PATH` for everything nor a `/proc` of descriptors. Which one it is, is chosen
-//! here; `watch.rs`, whose systems differ in another way, chooses for itself.
+//! There are two platforms, with the same items and most of the same files: `linux` (Android too), and `posix`, the
+//! systems that have neither `O_PATH` for everything nor a `/proc` of descriptors. Only `linux` has `memory` and `pidfd`,
+//! only `posix` has `handle`, `usual` and a file for each system. Which one it is, is chosen here; `watch.rs`, whose
+//! systems differ in another way, chooses for itself.
 
 mod calls;
 pub(crate) mod fork_mark;
