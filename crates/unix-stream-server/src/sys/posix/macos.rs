@@ -29,8 +29,8 @@ use crate::PeerCredentials;
 pub(crate) const ADDRESS_MAX: usize = 103;
 /// There is no such flag: the sockets that are made here have SO_NOSIGPIPE.
 pub(crate) const SEND_QUIETLY: SendFlags = SendFlags::empty();
-/// Without the right to read it a directory cannot be opened.
-pub(super) const SEARCH: OFlags = OFlags::RDONLY;
+/// No right to read it is needed (`sys/fcntl.h`, since macOS 11; an older one takes it for `O_RDONLY`, which needs it).
+pub(super) const SEARCH: OFlags = OFlags::from_bits_retain(libc::O_SEARCH as u32);
 /// What open() says of what it does not open.
 pub(super) const NO_PLAIN_FILE: &[Errno] = &[Errno::LOOP, Errno::OPNOTSUPP, Errno::NOTSUP];
 
@@ -93,6 +93,7 @@ pub(crate) unsafe fn wipe_on_fork(_page: *mut c_void, _size: usize) -> bool {
     false
 }
 
+/// Of a server: the user who called listen(), and the process that has used the socket last.
 pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<Option<PeerCredentials>> {
     let credentials: libc::xucred = getsockopt(socket, libc::LOCAL_PEERCRED)?;
     let number = getsockopt::<libc::pid_t>(socket, libc::LOCAL_PEERPID).ok();

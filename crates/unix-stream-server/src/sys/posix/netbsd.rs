@@ -62,6 +62,7 @@ pub(crate) unsafe fn wipe_on_fork(page: *mut c_void, size: usize) -> bool {
     unsafe { libc::minherit(page, size, libc::MAP_INHERIT_ZERO) == 0 }
 }
 
+/// Of a server: whoever called bind(), and not listen().
 pub(super) fn peer(socket: BorrowedFd<'_>) -> io::Result<Option<PeerCredentials>> {
     let mut value = MaybeUninit::<libc::unpcbid>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::unpcbid>()).unwrap_or(0);
