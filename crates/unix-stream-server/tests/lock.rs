@@ -459,6 +459,21 @@ fn a_claim_with_a_life_lock_is_dropped_and_fails_in_time_also_beside_another_pro
     assert_eq!(dir.names(), [""; 0]);
 }
 
+/// Nor does one that fails at once, because somebody who ignores the lock serves at the path by then.
+#[test]
+fn a_claim_with_a_life_lock_that_comes_too_late_ends_in_time_also_beside_another_programs_lock() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let claim = lifetime().lock_timeout(NEVER).claim(&path).expect("claim");
+    put_file(&dir.join("s.lock"), b"", 0o644);
+    let listener = stranger(&path);
+    let error = within(PATIENCE, move || claim.listen()).expect_err("somebody serves there");
+    assert_error(&error, ErrorKind::InUse, EADDRINUSE);
+    // As above: the flock is gone, the files are not ours to remove without the lock.
+    assert_eq!(dir.names(), ["s", "s.lock", "s.owner"]);
+    drop(listener);
+}
+
 #[test]
 fn a_life_lock_is_there_as_long_as_its_server() {
     let dir = Dir::new();
