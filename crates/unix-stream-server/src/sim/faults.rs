@@ -5,7 +5,7 @@ use std::fmt;
 use super::calls::{Name, Note};
 use super::inode::Origin;
 use super::kernel::{Ino, Kernel, Pid, REPLACEABLE, Welcome, maker};
-use super::process::Class;
+use super::process::{Class, Object};
 use crate::FileKind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,7 @@ pub(super) enum Fault {
     UsBesideGit { party: Pid, name: Name },
     GitLock { party: Pid },
     TurnedAway { party: Pid },
+    WrongPin { party: Pid },
 }
 
 impl fmt::Display for Fault {
@@ -46,6 +47,7 @@ impl fmt::Display for Fault {
             Fault::TurnedAway { party } => {
                 write!(f, "P7: client {party} is turned away, though each server was replaced by the next")
             }
+            Fault::WrongPin { party } => write!(f, "P6: the pin with which party {party} has healed is another's file"),
             Fault::GitLock { party } => write!(f, "P5: party {party} removes git's lock"),
         }
     }
@@ -163,9 +165,18 @@ impl Kernel {
         if owns && !self.is_shut(party) && !self.is_live_at_name(party) && !replaced {
             self.fail(Fault::NotAtName { party });
         }
+        if note == Note::Healed && !self.pins_its_own(party) {
+            self.fail(Fault::WrongPin { party });
+        }
         if note == Note::Owns && self.welcome == Welcome::NotYet {
             self.welcome = Welcome::Always;
         }
+    }
+
+    /// A pin of anything else would let the number of its own file go to another, which is then taken for it.
+    fn pins_its_own(&self, party: Pid) -> bool {
+        let own = |number: Ino| self.sockets_of(party).any(|socket| socket.inode == Some(number));
+        self.processes[usize::from(party)].fds.iter().all(|fd| !matches!(*fd, Some(Object::Pin(it)) if !own(it)))
     }
 
     fn is_replaced(&self, party: Pid) -> bool {

@@ -2,8 +2,11 @@
 //!
 //! Beside each two of ours it is among `Party::OURS`; here are larger companies, and clients.
 
+use super::super::parties::{create, with_protocol};
+use super::super::{Failure, Sim};
 use super::*;
 use Party::{Cleaner, Client, Create, CreateClose, FilePutter, Git, GitFree, Heal, HealLifetime, KeepsCopy, Rebinder};
+use rustix::io::Errno;
 
 #[test]
 fn p1_to_p5_hold_for_one_that_heals_beside_two_that_start() {
@@ -39,4 +42,16 @@ fn p7_a_heal_serves_every_client_that_got_in_and_wakes_every_other() {
     let copied = scenario(&[Heal, KeepsCopy, Client, Client, Client], "nothing").within(CRASH);
     let cleaned = scenario(&[HealLifetime, Client, Client], "nothing").within(CRASH);
     explore_all([alone, copied, cleaned], 1_000);
+}
+
+/// It could not see who has its path, waits for the lock to find out, in vain, and then sees that it needs nothing.
+#[test]
+fn one_that_has_its_path_after_all_goes_on_without_the_lock() {
+    let sim = Sim::direct(Kernel::new(), 0, None);
+    let server = create(&sim, Heal).expect("nobody is there");
+    let kernel = sim.kernel().with(Name::Lock, FileKind::Regular, 0o644, 0, true);
+    let unseen = Failure { at: 0, errno: Errno::IO, from_then_on: false };
+    let sim = Sim::direct(kernel, 0, Some(unseen));
+    let healed = with_protocol(&sim, Heal, |protocol| protocol.heal(&server.socket, server.id, &mut None));
+    assert!(healed.expect("it has its path").is_none());
 }
