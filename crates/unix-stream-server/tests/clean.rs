@@ -141,6 +141,24 @@ fn a_socket_that_has_changed_within_a_second_stays() {
     assert_eq!(dir.names(), [""; 0]);
 }
 
+/// Nothing of it is to be removed, so no lock is made, nor waited for; and the life lock, which is what proves its death
+/// where other kernels may serve, stays as long as the socket does.
+#[test]
+fn what_belongs_to_a_socket_that_stays_stays_too() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let young = [("s".to_owned(), Leftover::Socket, "Young".to_owned())];
+    put_dead(&path);
+    put_file(&beside(&path, ".lock"), b"", 0o644); // another program's
+    assert_eq!(clean_dir(&CleanOptions::new(), &path), young);
+    fs::remove_file(beside(&path, ".lock")).expect("rm");
+
+    put_file(&beside(&path, ".owner"), b"", MARK);
+    chmod(&path, 0o600); // a change, so that it is young
+    assert_eq!(clean_dir(&CleanOptions::new(), &path), young);
+    assert_eq!(dir.names(), ["s", "s.owner"]);
+}
+
 /// To ask it takes a change of its mode, which is not to make it look young.
 #[test]
 fn a_dead_socket_that_its_owner_may_not_connect_to_goes_too() {

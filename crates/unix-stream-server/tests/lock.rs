@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libc::{EACCES, EADDRINUSE, EEXIST};
 use rustix::fs::Mode;
@@ -261,6 +261,8 @@ fn what_is_not_a_lock_of_ours_is_never_removed_and_never_hangs() {
         assert_respected(&dir, &path, remove);
     }
     fs::hard_link(dir.join("mark"), &lock).expect("link");
+    let error = wait(AT_ONCE).create(&path).expect_err("it may be someone's");
+    assert!(error.to_string().contains("s.lock has a second link somewhere"), "{error}");
     assert_respected(&dir, &path, remove);
     assert_eq!(dir.names(), ["mark"]);
 }
@@ -274,8 +276,11 @@ fn another_users_leftover_is_an_error_that_names_owner_and_remedy() {
         let owner = child::value("OWNER");
         // Told long before the timeout, where the kernel says that nobody holds it: nobody will ever give it back.
         let timeout = if locks_are_listed(&child::dir()) { NEVER } else { SOON };
+        let begun = Instant::now();
         let error = within(PATIENCE, move || wait(timeout).create(path)).expect_err("not ours");
         assert_error(&error, ErrorKind::Locked, EACCES);
+        // But not at the first look: its owner may be between open and flock.
+        assert!(begun.elapsed() >= timeout.min(Duration::from_millis(100)));
         let words = error.to_string();
         assert!(words.contains(&format!("uid {owner} ")) || words.contains(&format!("uid {owner};")), "{words}");
         assert!(words.contains("remove it"), "{words}");
@@ -321,8 +326,10 @@ fn another_users_live_holder_is_waited_for_up_to_the_timeout() {
     }
     if child::role().is_some() {
         let path = child::dir().join("s");
-        let error = wait(Duration::from_millis(400)).create(&path).expect_err("held");
+        let (begun, timeout) = (Instant::now(), Duration::from_millis(400));
+        let error = wait(timeout).create(&path).expect_err("held");
         assert_error(&error, ErrorKind::Locked, EEXIST);
+        assert!(begun.elapsed() >= timeout, "given up for left behind");
         assert!(error.to_string().contains(&format!("process {} of uid 0 holds it", child::value("PID"))), "{error}");
         let waiting = Worker::start(move || wait(NEVER).create(path));
         waiting.until_in(libc::SYS_clock_nanosleep);

@@ -7,7 +7,7 @@ use std::io::{ErrorKind as IoErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use libc::{EACCES, ECONNRESET, EINVAL, ENOENT, ENOTDIR, ENOTSOCK, ETIMEDOUT};
+use libc::{EACCES, ECONNRESET, EEXIST, EINVAL, ENOENT, ENOTDIR, ENOTSOCK, ETIMEDOUT};
 use rustix::process::Signal;
 use support::child::{self, Program, whole_process};
 use support::dir::{names, put_file};
@@ -16,7 +16,7 @@ use support::start::{Household, answer, is_alive, serve, server};
 use support::wait::{Worker, until, within};
 use support::{PATIENCE, assert_error};
 use unix_stream_server::{
-    ErrorKind, PathState, ServerSocket, StartCommand, connect, connect_or_start, probe, queued_clients,
+    ErrorKind, PathState, ServerSocket, StartCommand, StartLock, connect, connect_or_start, probe, queued_clients,
 };
 
 /// So many processes, each with so many threads, are 200 clients.
@@ -185,6 +185,19 @@ fn with_the_lock_held_by_another_the_start_takes_no_longer_than_its_time() {
         assert!(begin.elapsed() < Duration::from_secs(5), "the builder's own time, of 5 s");
     }
     drop(claim);
+}
+
+/// Who waits for a server looks at the path meanwhile, not at the lock.
+#[test]
+fn the_lock_of_a_start_is_tried_once_and_not_waited_for() {
+    let home = Household::new("none");
+    let held = StartLock::try_take(home.path()).expect("free");
+    let error = StartLock::try_take(home.path()).expect_err("held");
+    assert_error(&error, ErrorKind::Locked, EEXIST);
+    assert!(error.to_string().contains(".start; wait for it"), "for no time: {error}");
+    drop(held);
+    drop(StartLock::try_take(home.path()).expect("free"));
+    assert!(left(&home).is_empty(), "{:?}", left(&home));
 }
 
 #[test]

@@ -3,10 +3,14 @@
 
 use super::super::calls::Call;
 use super::super::errnos;
+use super::super::inode::Origin;
 use super::super::kernel::FileSystem;
+use super::super::parties::fresh_create;
+use super::super::process::Process;
 use super::super::verdict::recovers;
 use super::super::{Failure, Run, Sim};
 use super::*;
+use rustix::io::Errno;
 
 /// Runs the party alone, with a failure; the kernel after it, and the number of calls.
 fn run(party: Party, kernel: Kernel, failure: Option<Failure>) -> (Kernel, Vec<Call>) {
@@ -58,6 +62,33 @@ fn survives(party: Party, mut kernel: Kernel, calls: &[Call], mut failure: Failu
     }
     after.file_system = FileSystem::Local;
     recovers(&after, 1, 1)
+}
+
+/// Where other kernels serve too, it is the life lock of a dead server that proves its death.
+#[test]
+fn no_errno_of_any_call_takes_the_proof_from_a_dead_socket() {
+    let mut failures = 0;
+    let (_, mut kernel) = beginnings().into_iter().find(|(name, _)| *name == "dead+life").expect("it is in the list");
+    kernel.file_system = FileSystem::SharedWithLocks;
+    for party in [Party::ClaimDrainLifetime, Party::ClaimAbandonLifetime] {
+        let (_, calls) = run(party, kernel, None);
+        for (at, &call) in calls.iter().enumerate() {
+            // That nothing is there is no failure but a lie.
+            for errno in errnos::of(call).into_iter().filter(|&errno| errno != Errno::NOENT) {
+                let failure = Failure { at, errno, from_then_on: false };
+                let (mut after, _) = run(party, kernel, Some(failure));
+                if after.at(Name::Socket).is_none_or(|socket| socket.origin != Origin::Before) {
+                    continue;
+                }
+                after.kill(0);
+                *after.process(1) = Process { user: 1, ..Process::default() };
+                let created = fresh_create(&Sim::direct(after, 1, None), Party::ClaimDrainLifetime);
+                assert_eq!(created, Ok(()), "{party:?}: {call:?}, its call {at}, {failure:?}");
+                failures += 1;
+            }
+        }
+    }
+    assert!(failures > 100, "there is more than that to try: {failures}");
 }
 
 #[test]
