@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use libc::{EACCES, EADDRINUSE, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTSOCK, EPERM};
+use libc::{EACCES, EADDRINUSE, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTSOCK, EPERM, ESTALE};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use support::child::{self, Program, ordinary_user, whole_process};
@@ -406,4 +406,19 @@ fn owner_and_group_are_set_or_nothing_is_left() {
             }
         }
     });
+}
+
+/// Bound through the directory's descriptor it would serve where nobody looks.
+#[test]
+fn a_directory_that_another_takes_the_place_of_is_noticed_before_it_serves() {
+    for name in ["s".to_owned(), "s".repeat(200)] {
+        let dir = Dir::new();
+        let parent = deep(dir.path(), 300);
+        let claim = ServerSocket::builder().claim(parent.join(name)).expect("claim");
+        let moved = dir.join("moved");
+        fs::rename(&parent, &moved).expect("rename");
+        fs::create_dir(&parent).expect("mkdir");
+        assert_error(&claim.listen().expect_err("the path leads elsewhere"), ErrorKind::Moved, ESTALE);
+        assert_eq!([names(&parent), names(&moved)], [[""; 0], [""; 0]]);
+    }
 }
