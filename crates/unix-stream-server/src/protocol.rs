@@ -25,7 +25,7 @@ use crate::{FileKind, LockScope, PathState, Status, trace};
 pub(crate) use close::Retired;
 pub(crate) use heal::Healed;
 use judge::Verdict;
-pub(crate) use judge::{Found, Proof, glance, judge_pin};
+pub(crate) use judge::{Found, Proof, glance, judge_pin, proof_beside};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 pub(crate) use sweep::{Left, Sweep, Swept};
@@ -240,7 +240,7 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// To the temporary name, which is the same for every start, and which nobody uses without the lock: what is there
-    /// was left by a killed one.
+    /// was left by a killed one, and a refusal says so on file systems where it proves nothing elsewhere.
     fn bind_beside(&self, socket: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<()> {
         let Place { dir, beside, .. } = self.place;
         let path = self.place.bind_path_beside();

@@ -12,7 +12,7 @@ use super::tree::World;
 use super::{CLEAN, CleanEvent, CleanOptions, Each, Leftover, Outcome, found, is_young};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
-use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin};
+use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin, proof_beside};
 use crate::sys::diag::find_listener;
 use crate::sys::{FlockHolder, Handle, Stat, Sys, System, entry_type, is_kernels_own};
 use crate::{FileKind, PathState};
@@ -274,14 +274,14 @@ impl<'a> Directory<'a> {
             (state, state == PathState::Dead && is_old)
         };
         let proof = match (self.options.options.assume_local, left_life) {
-            (true, _) => Proof::Caller,
+            (true, _) => Proof::Certain,
             (false, Some(true)) => Proof::LifeLock,
             (false, _) => Proof::None,
         };
         let (state, goes) = if sweep.sockets { judge(name, proof) } else { (PathState::Absent, false) };
         removed.extend(goes.then_some(Left::Socket));
         if sweep.temporary {
-            removed.extend(judge(beside, Proof::None).1.then_some(Left::Temporary));
+            removed.extend(judge(beside, proof_beside(&self.place)).1.then_some(Left::Temporary));
         }
         // Once: that of a temporary name alone has been told of by its own name.
         let tells_lock = sweep.life || !sweep.temporary;

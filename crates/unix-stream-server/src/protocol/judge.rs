@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use super::take_over::REPLACEABLE;
 use super::{Lock, Options, Protocol};
 use crate::error::{Error, Result};
-use crate::sys::{Reach, Sys};
+use crate::place::Place;
+use crate::sys::{NAME_BEHIND_DESCRIPTOR_MAX, Reach, Sys};
 use crate::{FileKind, PathState, trace};
 
 pub(crate) enum Verdict<Fd> {
@@ -59,9 +60,10 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Under the lock: what stands at the name. `life`: our life lock, if we hold one.
     pub(crate) fn judge(&self, name: &CStr, life: Option<&Lock<S::Fd>>) -> Verdict<S::Fd> {
-        // A life lock that a dead server left behind says that this server is dead, wherever its flock would be seen.
         let proof = if self.options.assume_local {
-            Proof::Caller
+            Proof::Certain
+        } else if name == self.place.beside.as_c_str() {
+            proof_beside(self.place)
         } else if life.is_some_and(Lock::is_inherited) {
             Proof::LifeLock
         } else {
@@ -173,8 +175,23 @@ pub(crate) enum Proof {
     None,
     /// The life lock of the server, left behind: its holder is dead, if its flock would be seen from here.
     LifeLock,
-    /// The caller: nobody else serves here.
-    Caller,
+    /// The lock, which we hold: whoever needs the name would, if its flock would be seen from here.
+    Lock,
+    /// On any file system: the caller says that nobody else serves here, or nobody else has a use for the name.
+    Certain,
+}
+
+/// What says, under the lock, that a socket at the temporary name is dead where it refuses: a starter that lives would
+/// hold the lock.
+///
+/// Where flocks are not seen, one in another kernel may hold it too. But a name that can be bound itself needs the
+/// temporary one only to take over, and that only from a server of one's own kernel: others are refused by that
+/// server before they come to the temporary name.
+pub(crate) fn proof_beside<Fd>(place: &Place<Fd>) -> Proof {
+    match place.name.as_bytes().len() {
+        0..=NAME_BEHIND_DESCRIPTOR_MAX => Proof::Certain,
+        _ => Proof::Lock,
+    }
 }
 
 /// What the file behind `pin` is.
@@ -193,11 +210,10 @@ pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, proof: Proof) -> PathState
         Err(Errno::PROTOTYPE) => PathState::OtherType,
         // Nobody listens, if this is the kernel that would know: through NFS and its like, live servers refuse too; and so
         // do, on some systems, busy ones.
-        Err(Errno::CONNREFUSED) if proof == Proof::Caller => PathState::Dead,
+        Err(Errno::CONNREFUSED) if proof == Proof::Certain => PathState::Dead,
         Err(Errno::CONNREFUSED) => match (sys.reach(pin), proof) {
-            (Ok(Reach::Local), _) | (Ok(Reach::LocalBusyRefuses | Reach::SharedWithLocks), Proof::LifeLock) => {
-                PathState::Dead
-            }
+            (Ok(Reach::Local), _)
+            | (Ok(Reach::LocalBusyRefuses | Reach::SharedWithLocks), Proof::LifeLock | Proof::Lock) => PathState::Dead,
             (Ok(_), _) => PathState::CannotTell { errno: Errno::CONNREFUSED.raw_os_error() },
             (Err(errno), _) => PathState::CannotTell { errno: errno.raw_os_error() },
         },

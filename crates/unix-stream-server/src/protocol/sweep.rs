@@ -61,7 +61,9 @@ impl<S: Sys> Protocol<'_, S> {
     /// Where nothing is left, or nothing of it can be ours to remove, no lock need be made to know it.
     fn without_need_of_lock(&self, sweep: Sweep) -> Result<Option<PathState>> {
         let verdict = match sweep.sockets {
-            true => self.verdict(&self.place.name, if self.options.assume_local { Proof::Caller } else { Proof::None }),
+            true => {
+                self.verdict(&self.place.name, if self.options.assume_local { Proof::Certain } else { Proof::None })
+            }
             false => Verdict::Absent,
         };
         let state = match verdict {

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use rustix::io::Errno;
 
 use crate::FileKind;
-use crate::sys::{FileId, Reach, Stat};
+use crate::sys::{FileId, NAME_BEHIND_DESCRIPTOR_MAX, Reach, Stat};
 
 /// The names in the one simulated directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ impl Name {
     pub(super) fn of(name: &CStr) -> Self {
         match name.to_bytes() {
             b"s" | b"/s" => Name::Socket,
+            // One that is too long to bind.
+            long if long.len() > NAME_BEHIND_DESCRIPTOR_MAX => Name::Socket,
             b"s.lock" | b"/s.lock" => Name::Lock,
             b"s.owner" => Name::Life,
             b"s.new" => Name::Temporary,

@@ -251,20 +251,17 @@ pub(super) fn note(sim: &Sim, note: Note, memory: impl std::fmt::Debug) {
 
 pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protocol<'_, Sim>) -> T) -> T {
     let name = |name: &CStr| CString::from(name);
+    let is_long = matches!(party, Party::CreateLongNameClose | Party::TakeOverLongNameClose);
     let place = Place {
         shown: "s".into(),
         path: Some(name(c"/s")),
         dir: sim.directory(),
-        name: name(c"s"),
+        name: if is_long { CString::new("s".repeat(200)).expect("no NUL") } else { name(c"s") },
         lock: name(c"s.lock"),
-        lock_path: (!matches!(party, Party::CreateLongNameClose | Party::TakeOverLongNameClose))
-            .then(|| name(c"/s.lock")),
+        lock_path: (!is_long).then(|| name(c"/s.lock")),
         life: name(c"s.owner"),
         beside: name(c"s.new"),
-        route: match party {
-            Party::CreateLongNameClose | Party::TakeOverLongNameClose => Route::Beside,
-            _ => Route::Path,
-        },
+        route: if is_long { Route::Beside } else { Route::Path },
     };
     let rights = party == Party::CreateWithRights;
     let options = Options {

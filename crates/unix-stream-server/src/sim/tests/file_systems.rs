@@ -1,8 +1,9 @@
 //! P2, P3: file systems that other kernels serve, that have no flock, or that keep no modes.
 
-use super::super::Sim;
-use super::super::kernel::FileSystem;
-use super::super::parties::{fresh_create, fresh_create_assuming_local};
+use super::super::calls::Call;
+use super::super::kernel::{FileSystem, Pid};
+use super::super::parties::{create as create_as, fresh_create, fresh_create_assuming_local};
+use super::super::{Run, Sim};
 use super::*;
 use crate::ErrorKind;
 
@@ -99,4 +100,55 @@ fn p3_without_modes_a_lock_is_held_by_its_existence_and_never_taken_over() {
     let (created, after) = on(FileSystem::WithoutModes, left, create);
     assert_eq!(created, Err(ErrorKind::Locked));
     assert!(after.has(Name::Lock));
+}
+
+/// The kernel once a party, beside those that are there, has created its server or failed to, with its calls.
+fn after_create(kernel: Kernel, number: Pid, party: Party) -> (Kernel, Vec<Call>) {
+    let sim = Sim::direct(kernel, number, None);
+    let server = create_as(&sim, party);
+    let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+    let (after, calls) = (sim.kernel(), direct.calls.borrow().clone());
+    drop(server);
+    (after, calls)
+}
+
+/// Each kernel in which a party has been killed on the way to its server, from its first call on.
+fn killed_on_the_way(kernel: Kernel, number: Pid, party: Party) -> impl Iterator<Item = Kernel> {
+    let (_, calls) = after_create(kernel, number, party);
+    (0..calls.len()).map(move |made| {
+        let mut killed = kernel;
+        for &call in &calls[..made] {
+            killed.apply(number, call);
+        }
+        killed.kill(number);
+        killed
+    })
+}
+
+#[test]
+fn p4_a_successor_that_was_killed_stops_no_other_where_a_refusal_proves_nothing() {
+    for file_system in [FileSystem::Shared, FileSystem::SharedWithLocks] {
+        let mut nothing = Kernel::new();
+        nothing.file_system = file_system;
+        let (served, _) = after_create(nothing, 0, Party::Replaceable);
+        assert!(served.is_live_at_name(0));
+        let mut leftovers = 0;
+        for killed in killed_on_the_way(served, 1, Party::TakeOver).filter(|killed| killed.is_live_at_name(0)) {
+            leftovers += usize::from(killed.has(Name::Temporary));
+            let (after, _) = after_create(killed, 2, Party::TakeOver);
+            assert_eq!(after.fault, None);
+            assert!(after.is_live_at_name(2) && !after.has(Name::Temporary), "on {file_system:?}, after {killed:?}");
+        }
+        assert!(leftovers > 1, "killed between bind and the exchange, it has left a socket: {leftovers}");
+    }
+}
+
+#[test]
+fn p2_at_the_temporary_name_of_a_long_one_it_may_be_a_starter_of_another_kernel_that_refuses() {
+    let left = Kernel::new().with(Name::Temporary, FileKind::Socket, 0o600, 0, false);
+    let long_name: Create = |sim| fresh_create(sim, Party::CreateLongNameClose);
+    assert_eq!(on(FileSystem::SharedWithLocks, left, long_name).0, Ok(()));
+    let (created, after) = on(FileSystem::Shared, left, long_name);
+    assert_eq!(created, Err(ErrorKind::CannotTell));
+    assert!(after.has(Name::Temporary) && !after.has(Name::Lock) && !after.has(Name::Socket));
 }
