@@ -180,7 +180,8 @@ struct unix_ss_socket {
  *			from the system call: the directory is missing, is
  *			none, cannot be written, is full
  *	EINVAL		a NULL argument; an empty path, or one that ends in
- *			"/", "." or ".."
+ *			"/", "." or "..", or in ".<32 hex digits>.new", a
+ *			temporary name of take-overs
  *	ESTALE		a directory or symbolic link above changed meanwhile
  *
  * Whenever it does not return 0, *server_socket is NULL.

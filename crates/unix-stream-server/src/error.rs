@@ -43,7 +43,8 @@ pub enum ErrorKind {
     CannotTell,
     /// The path, or its last component, is longer than the system takes (`ENAMETOOLONG`).
     PathTooLong,
-    /// The path is empty, has a NUL, ends in a slash, `.` or `..`; or an option is out of range (`EINVAL`).
+    /// The path is empty, has a NUL, ends in a slash, `.` or `..`, or in `.<32 hex digits>.new`, which is a temporary name of
+    /// take-overs; or an option is out of range (`EINVAL`).
     Invalid,
     /// The path led somewhere else than a moment before: a symbolic link or directory above it changed; or it leads to
     /// another server's dead socket, where a server wanted its own back (`ESTALE`).

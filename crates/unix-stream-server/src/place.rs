@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::sys::{Handle, LONGEST_PATH, NAME_BEHIND_DESCRIPTOR_MAX, PATH_MAX, open_directory, way_around};
 
 pub(crate) use crate::sys::ADDRESS_MAX;
-use names::{LIFE, LOCK, START, TEMPORARY, hash_in, hashed, join, suffixed, with_hash};
+use names::{LIFE, LOCK, START, TEMPORARY, hash_in, hashed, is_temporary, join, suffixed, with_hash};
 pub(crate) use names::{Role, hash_for, hash_of_name, name_of_hash, role};
 
 const NAME_MAX: usize = 255;
@@ -102,7 +102,17 @@ impl Place<Handle> {
 
     /// Checks the path and opens its directory. Nothing on disk is changed.
     pub(crate) fn open(path: &Path, operation: &'static str) -> Result<Self> {
-        let (parent, name) = split(path).map_err(|fault| fault.into_error(path, operation))?;
+        let parts = split(path).map_err(|fault| fault.into_error(path, operation))?;
+        Self::open_parts(path, parts, operation)
+    }
+
+    /// The same for the name that a socket was bound to, which may be a temporary one: then it has taken over.
+    pub(crate) fn open_bound(path: &Path, operation: &'static str) -> Result<Self> {
+        let parts = take_apart(path).map_err(|fault| fault.into_error(path, operation))?;
+        Self::open_parts(path, parts, operation)
+    }
+
+    fn open_parts(path: &Path, (parent, name): (&Path, &OsStr), operation: &'static str) -> Result<Self> {
         let (absolute, dir) = open_parent(path, parent, name)
             .map_err(|errno| Error::system(operation, path, "open its directory", errno))?;
         let nul = |_| Fault::Nul.into_error(path, operation);
@@ -159,6 +169,7 @@ enum Fault {
     Empty,
     Nul,
     NoName,
+    Temporary,
     Path(usize),
     Name(usize),
 }
@@ -174,14 +185,24 @@ impl Fault {
             Fault::Empty => invalid("the path is empty; give the name of a socket"),
             Fault::Nul => invalid("the path has a NUL byte in it; remove it"),
             Fault::NoName => invalid("the path ends in `/`, `.` or `..`; end it with the name of a socket"),
+            Fault::Temporary => invalid(
+                "names like its last component, `.<32 hex digits>.new`, are where take-overs of other sockets put theirs \
+                 for a moment, and clear away what is there; choose another name",
+            ),
             Fault::Path(length) => too_long("path", length, LONGEST_PATH),
             Fault::Name(length) => too_long("last component", length, NAME_MAX),
         }
     }
 }
 
-/// The directory part (empty for the working directory) and the name.
+/// The directory part (empty for the working directory) and the name, which is no temporary name of ours: a server
+/// there could be replaced by a take-over at another path.
 fn split(path: &Path) -> Result<(&Path, &OsStr), Fault> {
+    let (parent, name) = take_apart(path)?;
+    if is_temporary(name.as_bytes()) { Err(Fault::Temporary) } else { Ok((parent, name)) }
+}
+
+fn take_apart(path: &Path) -> Result<(&Path, &OsStr), Fault> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() {
         return Err(Fault::Empty);
@@ -259,6 +280,12 @@ mod tests {
         for path in ["/", "a/", "/run/.", "/run/..", ".", ".."] {
             assert_eq!(split(Path::new(path)), Err(Fault::NoName), "{path}");
         }
+        let hash = "0123456789abcdef".repeat(2);
+        assert_eq!(split(Path::new(&format!("/run/.{hash}.new"))), Err(Fault::Temporary));
+        for other in [format!("{hash}.new"), format!(".{hash}"), format!(".{hash}.new.new"), format!(".{hash}a.new")] {
+            assert!(split(Path::new(&other)).is_ok(), "{other}");
+        }
+        assert!(split(Path::new(&format!(".{}.new", hash.to_uppercase()))).is_ok());
         assert_eq!(split(Path::new(&"x".repeat(256))), Err(Fault::Name(256)));
         assert_eq!(split(Path::new(&"/x".repeat(2048))), Err(Fault::Path(4096)));
     }

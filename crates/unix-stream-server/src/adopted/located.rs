@@ -111,7 +111,7 @@ fn elsewhere(operation: &'static str, path: &Path) -> Error {
 fn bound_place(listener: &UnixListener) -> Option<Place<Handle>> {
     let address = listener.local_addr().ok()?;
     let path = address.as_pathname().filter(|path| path.is_absolute() && !path.starts_with(FOREIGN_NAMES))?;
-    Place::open(path, super::ADOPT).ok()
+    Place::open_bound(path, super::ADOPT).ok()
 }
 
 /// The socket's file at the name, pinned. `ESTALE`: there is none, or it is no socket.

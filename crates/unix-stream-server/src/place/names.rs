@@ -69,6 +69,11 @@ pub(crate) fn role(name: &CStr) -> Role {
     }
 }
 
+/// Is it where sockets for other names are put for a moment?
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.strip_suffix(TEMPORARY.as_bytes()).is_some_and(|hash| hash_in(hash).is_some())
+}
+
 /// The hash of another name, where the name is `.<hash>` and stands for it.
 pub(crate) fn hash_of_name(name: &CStr) -> Option<u128> {
     hash_in(name.to_bytes())
