@@ -136,6 +136,7 @@ fn row(part: Part, deep: &Deep) -> Result<Row, String> {
     let tool = part.version().output().unwrap_or_else(|_| "not installed".to_owned());
     let rust = Step::new("rustc --version").output()?;
     let words = |text: &str| text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let commit = commit()?; // that of its beginning: whatever comes in hours is not what was checked
     let begun = Instant::now();
     let (steps, mut results) = match part.steps(deep) {
         Ok(steps) => (steps, Vec::new()),
@@ -149,7 +150,7 @@ fn row(part: Part, deep: &Deep) -> Result<Row, String> {
     Ok(Row {
         part: part.name(),
         date: crate::date::day(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs())),
-        commit: commit()?,
+        commit,
         tools: format!("{}, {}", words(&tool), words(&rust)),
         commands: commands.join("<br>"),
         result: format!("{} ({} s)", results.join("<br>"), begun.elapsed().as_secs()),
