@@ -8,7 +8,7 @@ use std::time::Duration;
 use libc::{EAFNOSUPPORT, EINVAL, ENOPROTOOPT, ENOSYS, EOPNOTSUPP};
 use support::assert_error;
 use support::child::whole_process;
-use support::dir::Dir;
+use support::dir::{Dir, put_file};
 use support::filter::without;
 use support::fork::in_a_forked_child;
 use support::sockets::{assert_serves, next_client, put_dead, stranger};
@@ -69,6 +69,18 @@ fn without_a_list_of_sockets_whoever_asks_connects_and_nothing_is_taken_for_dead
         assert!(
             matches!(&found[..], [(dead, Outcome::Young), (live, Outcome::InUse)] if dead == "dead" && live == "live")
         );
+        drop(next_client(&live));
+        // What a killed starter has left beside a live server goes all the same.
+        put_file(&dir.join("live.lock"), b"", 0o1400);
+        let mut gone = Vec::new();
+        CleanOptions::new()
+            .run(dir.join("live"), |event| {
+                if let CleanEvent::Found { what, outcome, .. } = event {
+                    gone.push(format!("{what:?} {outcome:?}"));
+                }
+            })
+            .expect("clean");
+        assert_eq!(gone, ["Lock Removed"]);
         drop(next_client(&live));
         // Who starts there needs no list.
         let server = hasty().create(dir.join("dead")).expect("in the place of the dead one");
