@@ -277,6 +277,9 @@ impl<S: Sys> Protocol<'_, S> {
                 Verdict::Absent => {} // gone between the two calls: again
                 Verdict::Dead(pin) => self.clear(name, &pin)?,
                 Verdict::Replaceable { pin, .. } => return Ok(Name::Yields(pin)),
+                // What was pinned has gone from the name, where a pin is no more than that: again, as if it were absent.
+                Verdict::Other(PathState::CannotTell { errno })
+                    if errno == Errno::STALE.raw_os_error() && time + 1 < ATTEMPTS => {}
                 Verdict::Other(state) => return Err(self.in_the_way(name, state)),
             }
         }

@@ -1,6 +1,8 @@
 //! Every errno that each call can give, at every call, once and from then on: a clean error or success, nothing
 //! foreign removed, no descriptor left open, and nothing left that stops or outlives the next create.
 
+use rustix::io::Errno;
+
 use super::super::calls::Call;
 use super::super::errnos;
 use super::super::inode::Origin;
@@ -10,7 +12,7 @@ use super::super::process::Process;
 use super::super::verdict::recovers;
 use super::super::{Failure, Run, Sim};
 use super::*;
-use rustix::io::Errno;
+use crate::ErrorKind;
 
 /// Runs the party alone, with a failure; the kernel after it, and the number of calls.
 fn run(party: Party, kernel: Kernel, failure: Option<Failure>) -> (Kernel, Vec<Call>) {
@@ -40,6 +42,27 @@ fn every_errno_of_every_call_leaves_everything_as_it_must_be() {
     }
     println!("{failures} failures");
     assert!(failures > 10_000, "there is more than that to try: {failures}");
+}
+
+/// Where a pin is no more than a name, that is what is said of one whose file has gone from there.
+#[test]
+fn p1_a_socket_that_goes_while_it_is_judged_stops_no_start() {
+    let dead = Kernel::new().with(Name::Socket, FileKind::Socket, 0o600, 0, false);
+    let create = |failure| {
+        let sim = Sim::direct(dead, 0, failure);
+        let created = fresh_create(&sim, Party::Create);
+        let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+        (created, direct.calls.take())
+    };
+    let (created, calls) = create(None);
+    assert_eq!(created, Ok(()));
+    let pinned = calls.iter().position(|call| matches!(call, Call::Pin(Name::Socket))).expect("it is judged");
+    let asked = (pinned..calls.len()).find(|&at| matches!(calls[at], Call::Connect(_))).expect("it is asked");
+    for at in [pinned + 1, asked] {
+        let failure = |from_then_on| Some(Failure { at, errno: Errno::STALE, from_then_on });
+        assert_eq!(create(failure(false)).0, Ok(()), "{:?}", calls[at]);
+        assert_eq!(create(failure(true)).0, Err(ErrorKind::CannotTell), "{:?}", calls[at]);
+    }
 }
 
 fn survives(party: Party, mut kernel: Kernel, calls: &[Call], mut failure: Failure) -> Result<(), String> {
