@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::PeerCredentials;
 use crate::error::{Error, Result};
 use crate::place::{Place, check};
-use crate::sys::bound::bound_of;
+use crate::sys::bound::listeners_named;
 use crate::sys::diag::holder_of;
 use crate::sys::{Reach, Stat, Sys, System, is_kernels_own, pin_following};
 
@@ -27,9 +27,8 @@ pub struct LostListener {
     pub holder: Option<PeerCredentials>,
 }
 
-/// The servers that were robbed of a path: those that the kernel knows to listen (`/proc/net/unix`) by the name of this
-/// path, or by the temporary name beside it that a take-over binds, on another file than the one that the path leads to
-/// (sock_diag(7)).
+/// The servers that were robbed of a path: those that the kernel lists (sock_diag(7)) as listening by the name of this
+/// path, or by the temporary name beside it that a take-over binds, on another file than the one that the path leads to.
 ///
 /// Not found are those of another network namespace, and those bound by another name: a relative one, another way through
 /// symbolic links, or a path over 107 bytes. A server that was replaced by a successor is among them until it has shut its
@@ -39,7 +38,7 @@ pub struct LostListener {
 ///
 /// [`Invalid`](crate::ErrorKind::Invalid) or [`PathTooLong`](crate::ErrorKind::PathTooLong) for a path that can name no
 /// socket. [`System`](crate::ErrorKind::System) if where the path leads cannot be told (`EACCES`), or the kernel gives no
-/// list: no `/proc` (`ENOENT`), no sock_diag module; away from Linux there is none (`ENOENT`).
+/// list: no sock_diag module (`EOPNOTSUPP`); away from Linux there is none (the same).
 pub fn lost_listeners(path: impl AsRef<Path>) -> Result<Vec<LostListener>> {
     let path = path.as_ref();
     check(path, LOST)?;
@@ -52,22 +51,12 @@ pub fn lost_listeners(path: impl AsRef<Path>) -> Result<Vec<LostListener>> {
         Err(errno) => return Err(Error::system(LOST, path, "stat", errno)),
     };
     let known_dev = now.is_some_and(|now| is_kernels_own(now.dev));
-    let list = std::fs::read("/proc/net/unix").map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        Error::system(LOST, path, "read /proc/net/unix", errno)
-    })?;
-    let mut lost = Vec::new();
-    for socket in list.split(|&byte| byte == b'\n').filter_map(|line| listening(line, &names)) {
-        let bound = match bound_of(socket) {
-            Ok(bound) => bound,
-            Err(Errno::NOENT) => continue, // closed meanwhile
-            Err(errno) => return Err(Error::system(LOST, path, "sock_diag", errno)),
-        };
-        if !bound.is_shut && now.is_none_or(|now| bound.is_elsewhere(now, known_dev)) {
-            lost.push(LostListener { holder: holder_of(socket) });
-        }
-    }
-    Ok(lost)
+    let is_named = |name: &[u8]| names.iter().any(|known| known.as_os_str().as_bytes() == name);
+    let named = listeners_named(is_named).map_err(|errno| Error::system(LOST, path, "sock_diag", errno))?;
+    let lost = named
+        .into_iter()
+        .filter(|(_, bound)| !bound.is_shut && now.is_none_or(|now| bound.is_elsewhere(now, known_dev)));
+    Ok(lost.map(|(socket, _)| LostListener { holder: holder_of(socket) }).collect())
 }
 
 /// By which a server of the path may have been bound.
@@ -84,28 +73,6 @@ fn names(path: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// The number of a listening socket with one of these names. A line reads
-/// `0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/s` (proc_pid_net(5)).
-fn listening(line: &[u8], names: &[PathBuf]) -> Option<u32> {
-    /// `__SO_ACCEPTCON`
-    const ACCEPTS: u32 = 1 << 16;
-    let mut rest = line;
-    let mut word = || {
-        let begin = rest.iter().position(|&byte| byte != b' ')?;
-        let word = rest.get(begin..)?;
-        let end = word.iter().position(|&byte| byte == b' ')?;
-        rest = word.get(end..)?;
-        std::str::from_utf8(word.get(..end)?).ok()
-    };
-    let (_address, _references, _protocol) = (word()?, word()?, word()?);
-    let flags = u32::from_str_radix(word()?, 16).ok()?;
-    let (_type, _state) = (word()?, word()?);
-    let number = word()?.parse().ok()?;
-    let name = rest.strip_prefix(b" ")?;
-    let is_named = names.iter().any(|known| known.as_os_str().as_bytes() == name);
-    (flags & ACCEPTS != 0 && is_named).then_some(number)
-}
-
 /// Do all servers behind sockets on the file system of this directory, or file, live in this kernel? If not (NFS, SMB, 9p,
 /// virtiofs, FUSE, Ceph, whatever is not known), a refused connection does not prove a server dead: see
 /// [`Builder::assume_local`](crate::Builder::assume_local).
@@ -118,24 +85,4 @@ pub fn is_local(path: impl AsRef<Path>) -> Result<bool> {
     let failed = |call| move |errno| Error::system(LOCAL, path, call, errno);
     let file = pin_following(path).map_err(failed("open"))?;
     System.reach(&file).map(|reach| matches!(reach, Reach::Local | Reach::LocalBusyRefuses)).map_err(failed("fstatfs"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_is_known_by_its_name_to_the_last_byte() {
-        let names = [PathBuf::from("/run/a b")];
-        let line = |flags: &str, name: &str| {
-            format!("0000000000000000: 00000002 00000000 {flags} 0001 01   123 {name}").into_bytes()
-        };
-        assert_eq!(listening(&line("00010000", "/run/a b"), &names), Some(123));
-        assert_eq!(listening(&line("00000000", "/run/a b"), &names), None, "a connection");
-        assert_eq!(listening(&line("00010000", "/run/a b "), &names), None);
-        assert_eq!(listening(&line("00010000", "/run/a"), &names), None);
-        for broken in ["", "Num       RefCount Protocol Flags    Type St Inode Path", "0: 1 2 00010000 1 1 123"] {
-            assert_eq!(listening(broken.as_bytes(), &names), None, "{broken}");
-        }
-    }
 }

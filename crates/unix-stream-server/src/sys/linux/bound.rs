@@ -1,4 +1,5 @@
-//! Asking the kernel where one listening socket of ours is bound: SOCK_DIAG by the socket's own number and cookie.
+//! Asking the kernel where listening sockets are bound: one of ours by SOCK_DIAG with the socket's own number and cookie,
+//! others by the name that they were bound by.
 //!
 //! Unlike the name of getsockname(2), which is only what bind(2) was told, the answer is the file itself. It needs no
 //! privileges; but the module may be missing, and a socket from another network namespace is not found.
@@ -10,8 +11,8 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
 use super::diag::{
-    ANY_COOKIE, ANY_STATE, HEADER, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN,
-    UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, check_answer, request, u16_at, u32_at,
+    ANY_STATE, HEADER, LISTENING, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_NAME, SHOW_VFS, SHOW_VFS_AND_QUEUE,
+    UNIX_DIAG_RQLEN, UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, check_answer, list, request, u16_at, u32_at,
 };
 use crate::sys::FileId;
 
@@ -52,9 +53,17 @@ pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     ask(number, cookie)
 }
 
-/// The same of somebody's socket, by the number that `/proc/net/unix` has for it. By now it may be another socket's.
-pub(crate) fn bound_of(number: u32) -> Result<Bound, Errno> {
-    ask(number, ANY_COOKIE)
+/// Where the sockets are bound that listen by a name of which this is true; each with the number in
+/// `/proc/PID/fd/N -> socket:[number]`.
+pub(crate) fn listeners_named(is_named: impl Fn(&[u8]) -> bool) -> Result<Vec<(u32, Bound)>, Errno> {
+    let mut found = Vec::new();
+    list(LISTENING, SHOW_NAME | SHOW_VFS, |listed| {
+        if is_named(listed.name) {
+            let file = Some((listed.ino, listed.dev));
+            found.push((listed.listener.socket, Bound { file, backlog: None, is_shut: listed.listener.is_shut }));
+        }
+    })?;
+    Ok(found)
 }
 
 fn ask(number: u32, cookie: u64) -> Result<Bound, Errno> {

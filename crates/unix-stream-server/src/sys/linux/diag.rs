@@ -23,12 +23,14 @@ const NLMSG_DONE: u16 = 3;
 pub(super) const NLM_F_REQUEST: u16 = 1;
 /// All of them are.
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
-const LISTENING: u32 = 1 << 10;
+pub(super) const LISTENING: u32 = 1 << 10;
 pub(super) const ANY_STATE: u32 = u32::MAX;
-const SHOW_VFS: u32 = 0x02;
+pub(super) const SHOW_NAME: u32 = 0x01;
+pub(super) const SHOW_VFS: u32 = 0x02;
 pub(super) const SHOW_QUEUE: u32 = 0x10;
 pub(super) const SHOW_VFS_AND_QUEUE: u32 = SHOW_VFS | SHOW_QUEUE;
 const SHOW_UID: u32 = 0x40;
+const UNIX_DIAG_NAME: u16 = 0;
 pub(super) const UNIX_DIAG_VFS: u16 = 1;
 pub(super) const UNIX_DIAG_RQLEN: u16 = 4;
 pub(super) const UNIX_DIAG_SHUTDOWN: u16 = 6;
@@ -47,11 +49,22 @@ pub(crate) struct Listener {
     /// No further client gets in for now.
     pub(crate) is_full: bool,
     /// It has been shut, and lets nobody in any more.
-    is_shut: bool,
+    pub(super) is_shut: bool,
     /// Who made it, where the kernel tells (since Linux 5.3).
     pub(crate) uid: Option<u32>,
     /// The number in `/proc/PID/fd/N -> socket:[number]`.
-    socket: u32,
+    pub(super) socket: u32,
+}
+
+/// A socket that is bound to a file, as one message of the list has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listed<'a> {
+    pub(super) listener: Listener,
+    pub(super) ino: u32,
+    pub(super) dev: (u32, u32),
+    /// What bind(2) was told, where it is asked for. Unlike in `/proc/net/unix`, no byte of it can be taken for another
+    /// socket's line.
+    pub(super) name: &'a [u8],
 }
 
 /// The listener that is bound to this file, if the kernel lists one.
@@ -60,9 +73,9 @@ pub(crate) fn find_listener(file: FileId) -> Option<Listener> {
     let ino = u32::try_from(file.ino).ok()?;
     let dev = (sysfs::major(file.dev), sysfs::minor(file.dev));
     let mut found = None;
-    let listed = list(LISTENING, SHOW_VFS | SHOW_QUEUE | SHOW_UID, |listener, bound_ino, bound_dev| {
-        if (bound_ino, bound_dev) == (ino, dev) && !listener.is_shut {
-            found = Some(listener);
+    let listed = list(LISTENING, SHOW_VFS | SHOW_QUEUE | SHOW_UID, |listed| {
+        if (listed.ino, listed.dev) == (ino, dev) && !listed.listener.is_shut {
+            found = Some(listed.listener);
         }
     });
     listed.ok().and(found)
@@ -77,7 +90,7 @@ impl BoundFiles {
     /// `None` where the kernel has no such list.
     pub(crate) fn list() -> Option<Self> {
         let mut files: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
-        list(ANY_STATE, SHOW_VFS, |_, ino, dev| files.entry(ino).or_default().push(dev)).ok()?;
+        list(ANY_STATE, SHOW_VFS, |listed| files.entry(listed.ino).or_default().push(listed.dev)).ok()?;
         Some(BoundFiles(files))
     }
 
@@ -113,8 +126,8 @@ pub(crate) fn holder_of(socket: u32) -> Option<PeerCredentials> {
     Some(PeerCredentials { pid: Some(pid), uid: process.uid(), gid: process.gid() })
 }
 
-/// Calls `each` with every Unix socket in one of these states and the inode and device of the file it is bound to.
-fn list(states: u32, show: u32, mut each: impl FnMut(Listener, u32, (u32, u32))) -> Result<(), Errno> {
+/// Calls `each` with every Unix socket in one of these states that is bound to a file.
+pub(super) fn list(states: u32, show: u32, mut each: impl FnMut(Listed<'_>)) -> Result<(), Errno> {
     let socket =
         net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     net::send(&socket, &request(NLM_F_REQUEST_DUMP, states, 0, show, ANY_COOKIE), SendFlags::empty())?;
@@ -130,7 +143,7 @@ fn list(states: u32, show: u32, mut each: impl FnMut(Listener, u32, (u32, u32)))
 /// For a fuzzer, which has no kernel that lies.
 #[cfg(fuzzing)]
 pub fn fuzz(datagram: &[u8]) {
-    let _ = take(datagram, &mut |_, _, _| {});
+    let _ = take(datagram, &mut |_| {});
 }
 
 /// Whether the list has come to its end.
@@ -141,7 +154,7 @@ enum End {
 }
 
 /// One datagram of the answer: netlink messages, one behind the other.
-fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -> Result<End, Errno> {
+fn take(mut datagram: &[u8], each: &mut impl FnMut(Listed<'_>)) -> Result<End, Errno> {
     if datagram.is_empty() {
         return Err(Errno::IO);
     }
@@ -151,8 +164,8 @@ fn take(mut datagram: &[u8], each: &mut impl FnMut(Listener, u32, (u32, u32))) -
             NLMSG_DONE => return Ok(End::Yes),
             NLMSG_ERROR => return Err(Errno::OPNOTSUPP),
             _ => {
-                if let Some((listener, ino, dev)) = datagram.get(HEADER..length).and_then(parse) {
-                    each(listener, ino, dev);
+                if let Some(listed) = datagram.get(HEADER..length).and_then(parse) {
+                    each(listed);
                 }
             }
         }
@@ -195,13 +208,18 @@ pub(super) fn check_answer(message: &[u8]) -> Result<(), Errno> {
 }
 
 /// `struct unix_diag_msg` and its attributes; `None` for a socket without a file.
-fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
+fn parse(message: &[u8]) -> Option<Listed<'_>> {
     let mut listener =
         Listener { is_stream: message.get(1) == Some(&1), socket: u32_at(message, 4)?, ..Listener::default() };
-    let mut file = None;
+    let (mut file, mut name) = (None, &[][..]);
     let mut attributes = message.get(16..)?;
     while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
         match kind {
+            UNIX_DIAG_NAME => {
+                let bytes = attributes.get(4..usize::from(length)).unwrap_or_default();
+                // With the NUL at its end, or without (unix(7)).
+                name = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+            }
             UNIX_DIAG_VFS => {
                 // A device number in the kernel's inner form: 12 bits and 20 bits.
                 let dev = u32_at(attributes, 8)?;
@@ -218,7 +236,7 @@ fn parse(message: &[u8]) -> Option<(Listener, u32, (u32, u32))> {
         }
         attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
     }
-    file.map(|(ino, dev)| (listener, ino, dev))
+    file.map(|(ino, dev)| Listed { listener, ino, dev, name })
 }
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -257,11 +275,11 @@ pub(super) mod tests {
         message(SOCK_DIAG_BY_FAMILY, &body)
     }
 
-    type Listed = (Listener, u32, (u32, u32));
+    type Taken = (Listener, u32, (u32, u32));
 
-    fn taken(datagram: &[u8]) -> (Result<End, Errno>, Vec<Listed>) {
+    fn taken(datagram: &[u8]) -> (Result<End, Errno>, Vec<Taken>) {
         let mut all = Vec::new();
-        let end = take(datagram, &mut |listener, ino, dev| all.push((listener, ino, dev)));
+        let end = take(datagram, &mut |Listed { listener, ino, dev, .. }| all.push((listener, ino, dev)));
         (end, all)
     }
 
@@ -287,6 +305,23 @@ pub(super) mod tests {
             datagram[..4].copy_from_slice(&length.to_ne_bytes());
             assert_eq!(taken(&datagram), (Ok(End::NotYet), vec![]));
         }
+    }
+
+    #[test]
+    fn a_name_is_taken_to_its_last_byte() {
+        let named = |name: &[u8]| {
+            let mut message = listener(5, 0, 0, 1).split_off(HEADER);
+            message.extend(u16::try_from(4 + name.len()).expect("short").to_ne_bytes());
+            message.extend(UNIX_DIAG_NAME.to_ne_bytes());
+            message.extend(name);
+            message
+        };
+        for (told, name) in [(&b"/run/a b\n\0"[..], &b"/run/a b\n"[..]), (b"/run/s", b"/run/s"), (b"\0", b"")] {
+            assert_eq!(parse(&named(told)).map(|listed| listed.name), Some(name));
+        }
+        // Without a file it is no path, whatever its name reads like.
+        let abstract_one = [vec![1, 1, 10, 0], vec![0; 12], vec![6, 0, 0, 0, 0, b'/']].concat();
+        assert_eq!(parse(&abstract_one), None);
     }
 
     #[test]

@@ -29,6 +29,6 @@ pub(crate) fn bound(_socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     Err(Errno::OPNOTSUPP)
 }
 
-pub(crate) fn bound_of(_number: u32) -> Result<Bound, Errno> {
+pub(crate) fn listeners_named(_is_named: impl Fn(&[u8]) -> bool) -> Result<Vec<(u32, Bound)>, Errno> {
     Err(Errno::OPNOTSUPP)
 }
