@@ -9,6 +9,7 @@ mod listeners;
 mod node;
 mod patient;
 mod report;
+mod shell;
 mod surroundings;
 mod tmpfiles;
 mod way;

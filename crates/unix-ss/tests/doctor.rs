@@ -219,6 +219,37 @@ fn directories_that_others_may_write_to_are_found_wherever_they_are() {
     group.has(severity, "directory-open-to-group", &place.path("group"));
 }
 
+/// The command in a remedy, up to the comma, as a shell does it.
+#[track_caller]
+fn done_by_shell(finding: &Value, up_to: &str) {
+    let remedy = finding["remedy"].as_str().expect("a remedy");
+    let command = remedy.split_once(up_to).map_or(remedy, |(command, _)| command);
+    let output = run(Command::new("bash").args(["-c", command]).current_dir("/"));
+    assert_eq!((status_of(&output), text(&output.stderr)), (0, String::new()), "{command}");
+}
+
+#[test]
+fn a_remedy_does_what_it_says_whatever_the_directory_is_called() {
+    let place = Place::new();
+    for name in ["my dir", "$(echo x >pwned)", "`id`;'\"", "-x", "new\nline", "a%b*?["] {
+        let dir = place.path(name);
+        fs::create_dir(&dir).expect("a directory");
+        chmod(&dir, 0o757);
+        let findings = examined(&place, &dir.join("s"));
+        let open = findings.has("error", "directory-open-to-all", &dir);
+        assert!(!open["remedy"].as_str().is_some_and(|remedy| remedy.contains('\n')), "{open}");
+        done_by_shell(open, ", or ");
+        examined(&place, &dir.join("s")).is_well();
+        let missing = dir.join(name).join("s");
+        let findings = examined(&place, &missing);
+        let remedy = findings.has("error", "parent-missing", &dir.join(name)).clone();
+        let remedy = Value::from(remedy["remedy"].as_str().expect("a remedy").trim_start_matches("make it: "));
+        done_by_shell(&serde_json::json!({ "remedy": remedy }), ", as the server's");
+        examined(&place, &missing).is_well();
+        assert!(!dir.join("pwned").exists() && !Path::new("/pwned").exists());
+    }
+}
+
 #[test]
 fn other_users_with_a_say_on_the_way_are_found() {
     if !is_root("directories of other users") {
@@ -302,8 +333,14 @@ fn who_may_connect_is_told_and_who_is_kept_out_on_the_way() {
     let _server = UnixListener::bind(place.path("dir/s")).expect("a socket");
     chmod(&place.path("dir/s"), 0o666);
     let findings = examined(&place, &place.path("dir/s"));
-    findings.has("warning", "directory-closed-to-clients", &place.path("dir"));
+    let closed = findings.has("warning", "directory-closed-to-clients", &place.path("dir"));
+    let opens =
+        |finding: &Value, command: &str| finding["remedy"].as_str().is_some_and(|remedy| remedy.starts_with(command));
+    assert!(opens(closed, "chmod o+x /"), "{closed}");
     chmod(&place.path("dir/s"), 0o660);
+    let findings = examined(&place, &place.path("dir/s"));
+    let closed = findings.has("warning", "directory-closed-to-clients", &place.path("dir"));
+    assert!(opens(closed, "chmod g+x /"), "not for all: {closed}");
     chmod(&place.path("dir"), 0o710);
     chmod(&place.path(""), 0o711);
     let gid = fs::metadata(place.path("dir")).expect("a directory").gid();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::length::ADDRESS_MAX;
 use super::patient::Patient;
 use super::report::{Report, Severity};
-use super::tmpfiles::{Rule, rule_for};
+use super::tmpfiles::{Rule, exclusion, rule_for};
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     // As a cleaner comes to it.
@@ -23,8 +23,8 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         let why =
             format!("systemd-tmpfiles deletes what is older than {age} in {directory} ({}); {spares}", file.display());
         let remedy = format!(
-            "exclude it by a file in /etc/tmpfiles.d that reads `x {}`, or use another directory",
-            path.display()
+            "exclude it by a file in /etc/tmpfiles.d that reads `{}`, or use another directory",
+            exclusion(&path)
         );
         report.add(severity, "tmp-cleaner", &patient.path, why, remedy);
     }

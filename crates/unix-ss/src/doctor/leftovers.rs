@@ -43,7 +43,7 @@ fn judge_lock(patient: &Patient, lock: &Path, report: &mut Report) {
         }
         LockState::Left { uid } if patient.server == 0 || patient.server == uid => {
             let why = "a starter of ours was killed while it held the lock; the next start takes it over";
-            report.warning("lock-left", lock, why, format!("nothing, or: unix-ss clean {}", patient.path.display()));
+            report.warning("lock-left", lock, why, format!("nothing, or: {}", patient.clean()));
         }
         LockState::Left { uid } => {
             let why = format!("uid {uid} has left it: uid {} may not open it, and cannot start there", patient.server);
@@ -86,7 +86,7 @@ fn judge_other_lock(lock: &Path, report: &mut Report) {
 }
 
 fn judge_leftover(patient: &Patient, path: &Path, what: Leftover, report: &mut Report) {
-    let clean = format!("unix-ss clean {}", patient.path.display());
+    let clean = patient.clean();
     let is_start_lock = path.extension().is_some_and(|extension| extension == "start");
     match what {
         Leftover::Lock if is_start_lock => {

@@ -9,6 +9,7 @@ use unix_stream_server::PathState;
 
 use super::patient::Patient;
 use super::report::Report;
+use super::shell::quote;
 use crate::message::reason;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
@@ -44,7 +45,7 @@ fn judge_state(patient: &Patient, report: &mut Report) {
         }
         PathState::Dead => {
             let why = "nobody listens on the socket: its server was killed, or ended without removing it";
-            let remedy = format!("start the server again, which replaces it, or: unix-ss clean {}", path.display());
+            let remedy = format!("start the server again, which replaces it, or: {}", patient.clean());
             report.warning("socket-dead", path, why, remedy);
         }
         PathState::Busy => {
@@ -99,7 +100,7 @@ fn judge_rights(patient: &Patient, report: &mut Report) {
     let who = match mode {
         mode if mode & 0o222 == 0 => {
             let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
-            report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", path.display()));
+            report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", quote(path)));
             return;
         }
         mode if mode & 0o002 != 0 => "every user who gets to it".to_owned(),

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 use unix_stream_server::{Error, Inspection, PathState, inspect};
 
+use super::shell::quote;
+
 /// The path, and what stands there.
 pub(super) struct Patient {
     /// As it was given.
@@ -40,6 +42,11 @@ impl Patient {
         let mut name = self.path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
+    }
+
+    /// The command that removes what the dead have left here.
+    pub(super) fn clean(&self) -> String {
+        format!("unix-ss clean {}", quote(&self.path))
     }
 
     pub(super) fn is_alive(&self) -> bool {

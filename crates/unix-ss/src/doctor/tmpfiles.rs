@@ -1,5 +1,7 @@
 //! What systemd-tmpfiles removes by its age: tmpfiles.d(5).
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -18,6 +20,11 @@ pub(super) struct Rule {
     pub(super) age: String,
 }
 
+/// A line that keeps the path, and what is below it, from being cleaned.
+pub(super) fn exclusion(path: &Path) -> String {
+    format!("x {}", words::quote(path))
+}
+
 /// The rule by which the path would be cleaned.
 pub(super) fn rule_for(path: &Path) -> Option<Rule> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
@@ -30,7 +37,8 @@ pub(super) fn rule_for(path: &Path) -> Option<Rule> {
     }
     let mut lines = Vec::new();
     for file in files.into_values() {
-        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = fs::read(&file).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         lines.extend(text.lines().filter_map(parse).map(|line| (file.clone(), line)));
     }
     decide(&lines, path)
@@ -47,14 +55,18 @@ struct Line {
 
 /// `d /tmp 1777 root root 10d`; the rest of it is of no interest here.
 fn parse(line: &str) -> Option<Line> {
-    let mut words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-    let kind = words.next().filter(|kind| !kind.starts_with('#'))?.chars().next()?;
+    let line = line.trim_start();
+    if line.starts_with('#') {
+        return None;
+    }
+    let mut words = words::split(line)?.into_iter();
+    let kind = words.next()?.chars().next()?;
     // Those that have an age (or, with x and X, keep others from having one).
     if !"dDevqQCxX".contains(kind) {
         return None;
     }
-    let path = expand(words.next()?)?;
-    let age = words.nth(3).filter(|&age| age != "-").map(str::to_owned);
+    let path = expand(&words.next()?)?;
+    let age = words.nth(3).filter(|age| !matches!(age.as_str(), "" | "-"));
     Some(Line { kind, path, age })
 }
 
@@ -101,6 +113,10 @@ fn decide(lines: &[(PathBuf, Line)], path: &Path) -> Option<Rule> {
         }
         if let Some((file, line)) = matching.iter().find(|(_, line)| line.kind != 'X') {
             let age = line.age.clone()?;
+            // Spares what is in the directory itself.
+            if height == 1 && age.starts_with('~') {
+                return None;
+            }
             return Some(Rule { file: file.clone(), path: line.path.clone(), age });
         }
     }
@@ -119,6 +135,9 @@ fn matches(pattern: &str, path: &Path) -> bool {
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,
+        (Some((b'\\', rest)), Some((one, name))) => {
+            rest.first() == Some(one) && glob(rest.get(1..).unwrap_or_default(), name)
+        }
         (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| glob(rest, name.get(skip..).unwrap_or_default())),
         (Some((b'?', rest)), Some((_, name))) => glob(rest, name),
         (Some((b'[', rest)), Some((_, name))) => match rest.iter().skip(1).position(|&byte| byte == b']') {
@@ -164,6 +183,29 @@ mod tests {
         assert_eq!(decided(config, "/tmp/one/other"), some("/tmp", "10d"));
         assert_eq!(decided(config, "/tmp/systemd-private-1-x/s"), None);
         assert_eq!(decided("q /tmp - - - 1d\nd /tmp/s - - - -", "/tmp/s"), None, "a line of its own");
+    }
+
+    #[test]
+    fn a_line_is_read_with_its_quotes() {
+        assert_eq!(decided("d \"/tmp/e 7\" - - - 1s", "/tmp/e 7/s"), some("/tmp/e 7", "1s"));
+        assert_eq!(decided("d /tmp/e\\x207 '' \"\" - 1s", "/tmp/e 7/s"), some("/tmp/e 7", "1s"));
+        assert_eq!(decided("# it's\nd \"/tmp\n", "/tmp/s"), None);
+    }
+
+    #[test]
+    fn an_age_with_a_tilde_spares_what_is_in_the_directory_itself() {
+        assert_eq!(decided("d /run/app - - - ~1s", "/run/app/s"), None);
+        assert_eq!(decided("d /run/app - - - ~1s", "/run/app/sub/s"), some("/run/app", "~1s"));
+    }
+
+    #[test]
+    fn an_exclusion_means_its_path_alone() {
+        for path in ["/tmp/a b/s", "/tmp/50%/s", "/tmp/*/s", "/tmp/[a]?\\/s", "/tmp/it's \"s\"/s", "/tmp/a\nb\u{e9}/s"]
+        {
+            let config = format!("q /tmp - - - 1d\n{}", exclusion(Path::new(path)));
+            assert_eq!(decided(&config, path), None, "{config}");
+            assert_eq!(decided(&config, "/tmp/x/s"), some("/tmp", "1d"), "{config}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::process::geteuid;
 
 use super::patient::Patient;
 use super::report::{Report, Severity};
+use super::shell::quote;
 use crate::message::reason;
 
 const STICKY: u32 = 0o1000;
@@ -92,7 +93,7 @@ fn components(path: &Path) -> VecDeque<OsString> {
 fn no_way(entry: &Path, error: &std::io::Error, report: &mut Report) {
     match error.kind() {
         ErrorKind::NotFound => {
-            let remedy = format!("make it: mkdir -m 700 {}, as the server's user", entry.display());
+            let remedy = format!("make it: mkdir -m 700 {}, as the server's user", quote(entry));
             report.error("parent-missing", entry, "the directory is not there, so no socket can be", remedy);
         }
         ErrorKind::PermissionDenied => {
@@ -107,7 +108,7 @@ fn no_way(entry: &Path, error: &std::io::Error, report: &mut Report) {
 /// Who may take an entry away and put another in its place?
 fn judge_directory(patient: &Patient, Step { dir, data, .. }: &Step, report: &mut Report) {
     let (mode, owner, group) = (data.mode(), data.uid(), data.gid());
-    let chmod = |bits: &str| format!("chmod {bits} {}", dir.display());
+    let chmod = |bits: &str| format!("chmod {bits} {}", quote(dir));
     if ![0, patient.server].contains(&owner) {
         let why = format!(
             "it is of uid {owner}, who can put another socket in the place of the one of uid {}",
@@ -186,16 +187,25 @@ fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
     let (mode, group) = (socket.permissions().mode(), socket.gid());
     for Step { dir, data, .. } in steps {
         let (all, of_group) = (data.mode() & 0o001 != 0, data.mode() & 0o010 != 0 && data.gid() == group);
-        let kept_out = match mode {
-            mode if mode & OTHERS_WRITE != 0 && !all => "every user may connect to the socket, and not all".to_owned(),
+        let (kept_out, opened) = match mode {
+            mode if mode & OTHERS_WRITE != 0 && !all => {
+                ("every user may connect to the socket, and not all".to_owned(), format!("chmod o+x {}", quote(dir)))
+            }
             mode if mode & GROUP_WRITES != 0 && !all && !of_group => {
-                format!("group {group} may connect to the socket, and not all of the group")
+                let who = format!("group {group} may connect to the socket, and not all of the group");
+                // To change the directory's group would keep those of its group now out.
+                let opened = if data.gid() == group {
+                    format!("chmod g+x {}", quote(dir))
+                } else {
+                    format!("setfacl -m g:{group}:x {}", quote(dir))
+                };
+                (who, opened)
             }
             _ => continue,
         };
         // Of the owner's own group, a mode of 660 may be no more than a habit.
         let why = format!("{kept_out} can pass this directory (mode {:04o})", data.mode() & 0o7777);
-        let remedy = format!("chmod +x {}, or give the socket the mode that is meant", dir.display());
+        let remedy = format!("{opened}, or give the socket the mode that is meant");
         report.warning("directory-closed-to-clients", dir, why, remedy);
     }
 }
