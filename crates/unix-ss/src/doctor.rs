@@ -3,6 +3,7 @@
 //! One file an organ; each looks at the [`Patient`] and adds what it finds.
 
 mod cleaners;
+mod held;
 mod leftovers;
 mod length;
 mod listeners;

@@ -14,6 +14,8 @@ use std::process::Command;
 
 use common::users::{NOBODY, copy, is_root};
 use common::{Place, Running, eventually, put_dead, run, status_of, text, unix_ss};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Signal, geteuid};
 use serde_json::Value;
 
@@ -390,6 +392,122 @@ fn locks_are_told_apart() {
     let us = std::process::id().to_string();
     assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")), "{held}");
     drop(claim);
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_not_to_be_removed_whatever_its_mode() {
+    let place = Place::new();
+    // As where the file system drops the sticky bit.
+    for name in ["s.lock", "s.owner", "s.start"] {
+        let file = fs::File::create(place.path(name)).expect("a file");
+        chmod(&place.path(name), 0o400);
+        flock(&file, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+        let findings = examined(&place, &place.path("s"));
+        let held = findings.has("warning", "lock-unmarked", &place.path(name));
+        let us = format!("process {}", std::process::id());
+        assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("a process")), "{held}");
+        assert!(!held["remedy"].as_str().is_some_and(|remedy| remedy.contains("remove")), "{held}");
+        drop(file);
+        let findings = examined(&place, &place.path("s"));
+        findings.has("warning", "lock-foreign", &place.path(name));
+        fs::remove_file(place.path(name)).expect("removed");
+    }
+}
+
+#[test]
+fn a_held_life_lock_is_told_where_no_server_is() {
+    let place = Place::new();
+    mark(&place.path("s.owner"));
+    chmod(&place.path("s.owner"), 0o1400);
+    // Its owner may read it.
+    let held = fs::File::open(place.path("s.owner")).expect("a file");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let findings = examined(&place, &place.path("s"));
+    let finding = findings.has("note", "life-lock-held", &place.path("s.owner"));
+    let us = format!("process {}", std::process::id());
+    assert!(
+        finding["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")),
+        "{finding}"
+    );
+    drop(held);
+    let findings = examined(&place, &place.path("s"));
+    findings.has_not("life-lock-held");
+    let left = findings.has("warning", "life-lock-left", &place.path("s.owner"));
+    assert!(left["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("unix-ss clean ")), "{left}");
+}
+
+#[test]
+fn a_live_server_with_a_life_lock_is_well() {
+    let place = Place::new();
+    let _server = place.serve(&["--lock-scope", "lifetime"], "s", &["cat"]);
+    let findings = examined(&place, &place.path("s"));
+    findings.is_well();
+    findings.has_not("life-lock-held");
+}
+
+#[test]
+fn a_socket_that_is_bound_and_does_not_listen_is_not_called_dead() {
+    let place = Place::new();
+    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+        return;
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).expect("a socket");
+    let address = SocketAddrUnix::new(place.path("s")).expect("an address");
+    rustix::net::bind(&socket, &address).expect("bind");
+    let findings = examined(&place, &place.path("s"));
+    findings.has("warning", "socket-not-listening", &place.path("s"));
+    findings.has_not("socket-dead");
+    drop(socket);
+    examined(&place, &place.path("s")).has("warning", "socket-dead", &place.path("s"));
+}
+
+#[test]
+fn locks_beside_a_link_are_those_of_what_it_leads_to_and_their_remedy_works() {
+    let place = Place::new();
+    put_dead(&place.path("dead"));
+    mark(&place.path("dead.lock"));
+    symlink("dead", place.path("link")).expect("a link");
+    let findings = examined(&place, &place.path("link"));
+    let left = findings.has("warning", "lock-left", &place.path("dead.lock"));
+    let clean = format!("unix-ss clean {}", fs::canonicalize(place.path("dead")).expect("a path").display());
+    assert!(left["remedy"].as_str().is_some_and(|remedy| remedy.ends_with(&clean)), "{left}");
+}
+
+#[test]
+fn what_is_left_is_named_from_the_root_on_and_by_its_own_name() {
+    let place = Place::new();
+    mark(&place.path("s.owner"));
+    mark(&place.path("s.start"));
+    let mut command = unix_ss(&["doctor", "--json", "s"]);
+    let findings = found(command.current_dir(place.path("")));
+    findings.has("warning", "life-lock-left", &place.path("s.owner"));
+    findings.has("warning", "start-lock-left", &place.path("s.start"));
+    // The lock of a long name has a hash for its name.
+    let long = "l".repeat(252);
+    let claim = unix_stream_server::ServerSocket::builder().claim(place.path(&long)).expect("a claim");
+    let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
+    let lock = files(&place.path("")).into_keys().find(is_lock).expect("a lock");
+    let kept = place.path("kept");
+    fs::rename(&lock, &kept).expect("renamed");
+    drop(claim);
+    fs::rename(&kept, &lock).expect("renamed");
+    examined(&place, &place.path(&long)).has("warning", "lock-left", &lock);
+}
+
+#[test]
+fn a_server_of_another_network_namespace_is_asked_once() {
+    if !is_root("namespaces") || !unshares(&["-n"]) {
+        return;
+    }
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    listener.set_nonblocking(true).expect("fcntl");
+    let mut command = Command::new("unshare");
+    found(command.args(["-n", env!("CARGO_BIN_EXE_unix-ss"), "doctor", "--json"]).arg(place.path("s")));
+    let asked = std::iter::from_fn(|| listener.accept().ok()).count();
+    assert_eq!(asked, 1);
 }
 
 #[test]

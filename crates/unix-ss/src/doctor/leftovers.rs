@@ -1,34 +1,29 @@
 //! The locks beside the path, and what killed servers and starters have left there.
 
+use std::ffi::OsStr;
 use std::fs::symlink_metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
-use unix_stream_server::{CleanEvent, CleanOptions, FileKind, Leftover, LockState, Outcome, PathState};
+use unix_stream_server::{Leftover, LockState};
 
-use super::patient::Patient;
+use super::held::{holder, tried_holder};
+use super::patient::{Found, Patient};
 use super::report::Report;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
-    let lock = patient.beside(".lock");
-    judge_lock(patient, &lock, report);
+    judge_lock(patient, report);
     for suffix in [".owner", ".start"] {
         judge_other_lock(&patient.beside(suffix), report);
     }
-    // A directory would be looked through, and is no socket anyway.
-    if patient.inspection.state == (PathState::NotASocket { kind: FileKind::Directory }) {
-        return;
+    for found in &patient.swept.found {
+        judge_found(patient, found, report);
     }
-    // An error concerns the path itself, of which the others tell.
-    let _ = CleanOptions::new().dry_run(true).run(&patient.given, |event| {
-        if let CleanEvent::Found { path, what, outcome: Outcome::WouldRemove } = event {
-            judge_leftover(patient, path, what, report);
-        }
-    });
 }
 
-fn judge_lock(patient: &Patient, lock: &Path, report: &mut Report) {
+fn judge_lock(patient: &Patient, report: &mut Report) {
+    let lock = &patient.lock();
     match patient.inspection.lock {
         LockState::Held { pid, uid } => {
             let who = pid
@@ -70,8 +65,26 @@ fn judge_lock(patient: &Patient, lock: &Path, report: &mut Report) {
 }
 
 fn foreign(lock: &Path, uid: u32, report: &mut Report) {
-    let why =
-        format!("it was made by another program (git, say) of uid {uid}, and counts as held as long as it exists");
+    let kept_out = match lock.extension().and_then(OsStr::to_str) {
+        Some("owner") => "a server with a life lock (--lock-scope lifetime) does not start as long as it exists",
+        Some("start") => "no client starts a server here as long as it exists",
+        _ => "it counts as held as long as it exists",
+    };
+    if let Some(holder) = tried_holder(lock) {
+        let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+        let why = format!(
+            "{who} holds it, and it has not the mark of our locks: of another program, or on a file system that drops the \
+             sticky bit, where the locks of the killed stay; {kept_out}"
+        );
+        report.warning(
+            "lock-unmarked",
+            lock,
+            why,
+            "leave it; use a directory on a file system that keeps all of a mode",
+        );
+        return;
+    }
+    let why = format!("it was made by another program (git, say) of uid {uid}, and {kept_out}");
     report.warning("lock-foreign", lock, why, "if no such program runs, remove it");
 }
 
@@ -85,23 +98,42 @@ fn judge_other_lock(lock: &Path, report: &mut Report) {
     }
 }
 
-fn judge_leftover(patient: &Patient, path: &Path, what: Leftover, report: &mut Report) {
+fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report: &mut Report) {
     let clean = patient.clean();
     let is_start_lock = path.extension().is_some_and(|extension| extension == "start");
-    match what {
-        Leftover::Lock if is_start_lock => {
+    match (what, is_left) {
+        (Leftover::Lock, true) if is_start_lock => {
             let why = "a starter on demand was killed while it held it; the next one takes it over";
             report.warning("start-lock-left", path, why, format!("nothing, or: {clean}"));
         }
-        Leftover::LifeLock => {
-            let why = "a server with --lock-scope lifetime was killed; the next start takes it over";
-            report.warning("life-lock-left", path, why, format!("nothing, or: {clean}"));
+        (Leftover::LifeLock, true) => {
+            let why = "a server with --lock-scope lifetime was killed; the next one with that option takes it over, and one \
+                without it leaves it";
+            report.warning("life-lock-left", path, why, clean);
         }
-        Leftover::Temporary => {
+        (Leftover::Temporary, true) => {
             let why = "a starter was killed between bind and rename; the next start takes it away";
             report.warning("temporary-left", path, why, format!("nothing, or: {clean}"));
         }
         // Of the socket and its lock the state has told.
         _ => {}
     }
+    if (*what, *is_left) == (Leftover::LifeLock, false) && !patient.is_alive() {
+        judge_held_life_lock(path, report);
+    }
+}
+
+/// Without a live server.
+fn judge_held_life_lock(lock: &Path, report: &mut Report) {
+    let (who, end) = match holder(lock).and_then(|holder| holder.pid) {
+        Some(pid) => (format!("process {pid}"), format!("see what it does; to be rid of it: kill {pid}")),
+        None => {
+            ("a process that cannot be seen from here, if any,".to_owned(), "ask outside of this container".to_owned())
+        }
+    };
+    let why = format!(
+        "{who} holds the life lock: it prepares to serve here or still serves its last clients, and no other server with \
+         --lock-scope lifetime starts"
+    );
+    report.note("life-lock-held", lock, why, format!("wait; {end}"));
 }

@@ -1,6 +1,7 @@
 //! The path itself: how long, and whether it is a name at all.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use unix_stream_server::{Error, ErrorKind};
 
@@ -30,9 +31,14 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         report.warning("path-long", path, why, remedy);
     }
     let name = path.file_name().map_or(0, |name| name.as_bytes().len());
-    if name + ".lock".len() > NAME_MAX {
+    if has_hash_for_lock(path) {
         let why = format!("the name has {name} bytes, so that NAME.lock is too long: its lock has a hash for its name");
         let remedy = "use a shorter name, if programs with git's lock protocol are to respect the lock";
         report.note("name-long", path, why, remedy);
     }
+}
+
+/// Its lock's name would be too long.
+pub(super) fn has_hash_for_lock(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.len() + ".lock".len() > NAME_MAX)
 }

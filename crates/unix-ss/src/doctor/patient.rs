@@ -5,9 +5,54 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
-use unix_stream_server::{Error, Inspection, PathState, inspect};
+use unix_stream_server::{
+    CleanEvent, CleanOptions, Error, FileKind, Inspection, Leftover, Outcome, PathState, inspect,
+};
 
+use super::length::has_hash_for_lock;
 use super::shell::quote;
+
+/// What a dry run of `clean` says.
+#[derive(Default)]
+pub(super) struct Swept {
+    pub(super) found: Vec<Found>,
+    /// `clean` would not touch the socket, and what stands there is somebody's.
+    pub(super) in_use: bool,
+}
+
+/// Something that the dead have left, or that somebody uses.
+pub(super) struct Found {
+    /// From the root on.
+    pub(super) path: PathBuf,
+    pub(super) what: Leftover,
+    /// `clean` would remove it; else it is in use.
+    pub(super) is_left: bool,
+}
+
+impl Swept {
+    fn of(home: &Path, inspection: &Inspection) -> Self {
+        let mut swept = Swept::default();
+        // A directory would be looked through, and is no socket anyway.
+        let is_directory = inspection.state == PathState::NotASocket { kind: FileKind::Directory };
+        // One that the kernel does not list would be asked a second time, and be started by that if it is one on demand.
+        let was_asked = matches!(inspection.state, PathState::Live { .. }) && inspection.listener_uid.is_none();
+        if is_directory || was_asked {
+            return swept;
+        }
+        let ran = CleanOptions::new().dry_run(true).run(home, |event| {
+            let CleanEvent::Found { path, what, outcome } = event else { return };
+            let is_left = match outcome {
+                Outcome::WouldRemove => true,
+                Outcome::InUse => false,
+                _ => return,
+            };
+            swept.found.push(Found { path: path.to_owned(), what, is_left });
+        });
+        // Any other error concerns the path itself, of which the others tell.
+        swept.in_use = ran.is_err_and(|error| error.is_in_use());
+        swept
+    }
+}
 
 /// The path, and what stands there.
 pub(super) struct Patient {
@@ -15,7 +60,11 @@ pub(super) struct Patient {
     pub(super) given: PathBuf,
     /// The same, from the root on, links not followed.
     pub(super) path: PathBuf,
+    /// Where a server of that name would be: the same, or what a symbolic link at the end leads to.
+    pub(super) home: PathBuf,
     pub(super) inspection: Inspection,
+    /// What `clean` would say of it.
+    pub(super) swept: Swept,
     /// Of the socket's file, where there is one; links followed, as a client would.
     pub(super) socket: Option<Metadata>,
     /// Whose server it is, or is to be: of the owner of the socket, or ours.
@@ -27,9 +76,12 @@ impl Patient {
     pub(super) fn new(given: &Path) -> Result<Self, Error> {
         let inspection = inspect(given)?;
         let path = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let home = inspection.target.as_ref().map_or_else(|| path.clone(), |target| parent.join(target));
+        let swept = Swept::of(&home, &inspection);
         let socket = std::fs::metadata(given).ok().filter(|data| data.file_type().is_socket());
         let server = socket.as_ref().map_or(geteuid().as_raw(), MetadataExt::uid);
-        Ok(Patient { given: given.to_owned(), path, inspection, socket, server })
+        Ok(Patient { given: given.to_owned(), path, home, inspection, swept, socket, server })
     }
 
     /// The directory of the path.
@@ -37,16 +89,24 @@ impl Patient {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// A name beside the path, made by appending.
+    /// A name beside that of the server, made by appending.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
-        let mut name = self.path.as_os_str().to_owned();
+        let mut name = self.home.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     }
 
+    /// The lock's file; of one that has a hash for its name, as long as that is known, else the path.
+    pub(super) fn lock(&self) -> PathBuf {
+        let is_start = |found: &&Found| found.path.extension().is_some_and(|extension| extension == "start");
+        let mut locks = self.swept.found.iter().filter(|found| found.what == Leftover::Lock && !is_start(found));
+        let usual = if has_hash_for_lock(&self.home) { self.home.clone() } else { self.beside(".lock") };
+        locks.next().map_or(usual, |found| found.path.clone())
+    }
+
     /// The command that removes what the dead have left here.
     pub(super) fn clean(&self) -> String {
-        format!("unix-ss clean {}", quote(&self.path))
+        format!("unix-ss clean {}", quote(&self.home))
     }
 
     pub(super) fn is_alive(&self) -> bool {

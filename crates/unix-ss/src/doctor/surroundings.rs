@@ -11,6 +11,9 @@ use unix_stream_server::{PathState, is_local};
 use super::patient::Patient;
 use super::report::Report;
 
+/// Types of file systems whose flocks are seen by all who share them, so that a life lock proves a death.
+const SHARES_LOCKS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "gfs2", "ocfs2"];
+
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     judge_file_system(patient, report);
     judge_session(patient, report);
@@ -29,12 +32,9 @@ fn judge_file_system(patient: &Patient, report: &mut Report) {
             "it is on a file system (type {kind}) that other kernels may serve sockets on: a live server of theirs refuses \
              like a dead one, so a dead socket is an error there, and not replaced"
         );
-        report.warning(
-            "file-system-not-local",
-            parent,
-            why,
-            "use a local directory, as /run, or --lock-scope lifetime",
-        );
+        let shares_locks = SHARES_LOCKS.contains(&kind.as_str());
+        let or_life = if shares_locks { ", or --lock-scope lifetime" } else { "" };
+        report.warning("file-system-not-local", parent, why, format!("use a local directory, as /run{or_life}"));
         // On a local one it works; and nobody's lock there is to be disturbed.
         if has_no_flock(parent) {
             let why = format!("the file system (type {kind}) knows no flock: the lock of a killed starter stays");
