@@ -2,6 +2,7 @@
 //!
 //! One file an organ; each looks at the [`Patient`] and adds what it finds.
 
+mod acl;
 mod cleaners;
 mod held;
 mod leftovers;

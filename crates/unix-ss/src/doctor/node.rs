@@ -1,5 +1,6 @@
 //! What stands at the path, and who gets in.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -7,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::PathState;
 
+use super::acl::{Acl, WRITE, Who};
 use super::patient::Patient;
 use super::report::Report;
 use super::shell::quote;
@@ -107,18 +109,15 @@ fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {
 
 fn judge_rights(patient: &Patient, report: &mut Report) {
     let Some(socket) = &patient.socket else { return };
-    let (path, mode, owner, group) = (&patient.path, socket.mode() & 0o7777, socket.uid(), socket.gid());
-    let who = match mode {
-        mode if mode & 0o222 == 0 => {
-            let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
-            report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", quote(path)));
-            return;
-        }
-        mode if mode & 0o002 != 0 => "every user who gets to it".to_owned(),
-        mode if mode & 0o020 != 0 => format!("uid {owner}, whoever is in group {group}, and root"),
-        _ => format!("uid {owner} and root"),
+    let (path, mode, owner) = (&patient.path, socket.mode() & 0o7777, socket.uid());
+    let acl = Acl::of(path);
+    let Some(who) = who_connects(socket, acl.as_ref()) else {
+        let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
+        report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", quote(path)));
+        return;
     };
-    let why = format!("mode {mode:04o}: {who} may connect");
+    let by_acl = if acl.is_some() { " and an access control list (getfacl)" } else { "" };
+    let why = format!("mode {mode:04o}{by_acl}: {who} may connect");
     report.note("who-connects", path, why, "--mode, --group and --allow-uid of `unix-ss serve` say who is let in");
     if let Some(listener) = patient.inspection.listener_uid.filter(|&uid| uid != owner && uid != 0) {
         let why = format!("the socket's file is of uid {owner}, and uid {listener} listens on it");
@@ -129,4 +128,32 @@ fn judge_rights(patient: &Patient, report: &mut Report) {
             "see who that is: `unix-ss status`; clients, --expect-uid",
         );
     }
+}
+
+/// By the first class that he is of is a user let in or not (path_resolution(7)). `None`: nobody is, but root.
+fn who_connects(socket: &Metadata, acl: Option<&Acl>) -> Option<String> {
+    let (mode, owner, group) = (socket.mode(), Who::User(socket.uid()), Who::Group(socket.gid()));
+    let owner_may = mode & 0o200 != 0;
+    let group_may = Acl::group_rights(acl, mode) & WRITE != 0;
+    let mut may: Vec<Who> = owner_may.then_some(owner).into_iter().chain(Acl::with(acl, WRITE)).collect();
+    may.extend(group_may.then_some(group));
+    let mut not: Vec<Who> = if owner_may { vec![] } else { vec![owner] };
+    if mode & 0o002 != 0 {
+        let named = acl.map(|acl| acl.named.as_slice()).unwrap_or_default();
+        not.extend(named.iter().filter(|(_, rights)| rights & WRITE == 0).map(|&(who, _)| who));
+        not.extend((!group_may).then_some(group));
+        return Some(format!("every user who gets to it{}", except(&not)));
+    }
+    let list = may.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+    match may.as_slice() {
+        [] => None,
+        [_] => Some(format!("{list}{} and root", except(&not))),
+        _ => Some(format!("{list}{}, and root", except(&not))),
+    }
+}
+
+fn except(not: &[Who]) -> String {
+    // Root is let in whatever the mode.
+    let not: Vec<_> = not.iter().filter(|&&who| who != Who::User(0)).map(Who::to_string).collect();
+    if not.is_empty() { String::new() } else { format!(" (but not {})", not.join(", nor ")) }
 }
