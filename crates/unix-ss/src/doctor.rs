@@ -42,6 +42,11 @@ fn examine(path: &Path) -> Report {
             return report;
         }
     };
+    if path.is_relative() && std::env::current_dir().is_err() {
+        let why = "the working directory is not there any more, so that a path that begins there leads nowhere";
+        report.error("parent-missing", path, why, "go to a directory that is there, or give the path from the root on");
+        return report;
+    }
     length::examine(&patient, &mut report);
     way::examine(&patient, &mut report);
     node::examine(&patient, &mut report);

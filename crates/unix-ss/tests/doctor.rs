@@ -325,7 +325,11 @@ fn symbolic_links_are_named_on_the_way_and_at_the_end() {
     examined(&place, &place.path("end")).has("warning", "path-is-symlink", &place.path("end"));
     examined(&place, &place.path("dangling")).has("error", "symlink-dangling", &place.path("dangling"));
     symlink("round", place.path("round")).expect("a link");
-    examined(&place, &place.path("round/s")).has("error", "symlink-loop", &place.path("round"));
+    let findings = examined(&place, &place.path("round/s"));
+    findings.has("error", "symlink-loop", &place.path("round"));
+    assert_eq!(findings.ids().iter().filter(|&&id| id == "symlink-on-the-way").count(), 1, "{findings:?}");
+    let unknown = findings.has("note", "listeners-unknown", &place.path("round/s"));
+    assert!(!unknown["remedy"].as_str().is_some_and(|remedy| remedy.contains("module")), "{unknown}");
 }
 
 #[test]
@@ -621,6 +625,7 @@ fn a_server_that_has_lost_its_path_is_found_by_its_process() {
     fs::remove_file(place.path("s")).expect("removed");
     let findings = examined(&place, &place.path("s"));
     let lost = findings.has("error", "server-lost-path", &place.path("s"));
+    assert!(lost["why"].as_str().is_some_and(|why| why.contains("by this path")), "a moved one has another: {lost}");
     assert!(lost["why"].as_str().is_some_and(|why| why.contains(&us)), "{lost}");
     let thief = UnixListener::bind(place.path("s")).expect("a socket");
     let findings = examined(&place, &place.path("s"));
@@ -629,6 +634,35 @@ fn a_server_that_has_lost_its_path_is_found_by_its_process() {
     drop(robbed);
     examined(&place, &place.path("s")).has_not("server-lost-path");
     drop(thief);
+}
+
+#[test]
+fn nobody_is_told_to_end_process_1() {
+    if !is_root("namespaces") || !unshares(&["-m", "-p", "-f", "--mount-proc"]) {
+        return;
+    }
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    fs::remove_file(place.path("s")).expect("removed");
+    let mut command = Command::new("unshare");
+    // The shell, which is process 1 there, has the socket as its standard input.
+    command.args(["-p", "-f", "--mount-proc", "sh", "-c", "\"$1\" doctor --json \"$2\"; exit $?", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("s")).stdin(std::os::fd::OwnedFd::from(listener));
+    let findings = found(&mut command);
+    let lost = findings.has("error", "server-lost-path", &place.path("s"));
+    assert!(lost["why"].as_str().is_some_and(|why| why.starts_with("process 1 ")), "{lost}");
+    assert!(!lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("kill")), "{lost}");
+}
+
+#[test]
+fn a_relative_path_leads_nowhere_from_a_deleted_directory() {
+    let place = Place::new();
+    let script = "mkdir d && cd d && rmdir ../d && exec \"$1\" doctor --json s";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_unix-ss")]).current_dir(place.path(""));
+    let findings = found(&mut command);
+    findings.has("error", "parent-missing", Path::new("s"));
+    assert_eq!(findings.status, 1);
 }
 
 #[test]
@@ -700,6 +734,17 @@ fn mounts_and_cleaners_are_told() {
     let seen = with_mounts(&format!("{rule} exec $1 doctor --json /run/app/s"), &place);
     let cleaner = seen.has("note", "tmp-cleaner", Path::new("/run/app/s"));
     assert!(cleaner["why"].as_str().is_some_and(|why| why.contains("3d") && why.contains("a.conf")), "{cleaner}");
+    // The name by which it was bound has the say: a moved one is not seen where it is now.
+    let moved = UnixListener::bind(place.path("before")).expect("a socket");
+    fs::rename(place.path("before"), place.path("moved")).expect("renamed");
+    let own_rule =
+        "mount -t tmpfs none /run; mkdir /run/tmpfiles.d; echo \"d '$2' - - - 3d\" >/run/tmpfiles.d/a.conf; ";
+    let ask = format!("{own_rule} exec $1 doctor --json $2/moved");
+    with_mounts(&ask, &place).has("warning", "tmp-cleaner", &place.path("moved"));
+    fs::rename(place.path("moved"), place.path("before")).expect("renamed");
+    let ask = format!("{own_rule} exec $1 doctor --json $2/before");
+    with_mounts(&ask, &place).has("note", "tmp-cleaner", &place.path("before"));
+    drop(moved);
     let long = Path::new("/run/app").join("l".repeat(110));
     let unseen = with_mounts(&format!("{rule} exec $1 doctor --json {}", long.display()), &place);
     unseen.has("warning", "tmp-cleaner", &long);
@@ -709,10 +754,17 @@ fn mounts_and_cleaners_are_told() {
     let session = "mount -t tmpfs none /run; mkdir -p -m 700 /run/user/0; unset XDG_RUNTIME_DIR; \
         exec $1 doctor --json /run/user/0/s";
     let findings = with_mounts(session, &place);
-    findings.has("note", "session-directory", Path::new("/run/user/0"));
+    let session = findings.has("note", "session-directory", Path::new("/run/user/0"));
+    assert!(session["remedy"].as_str().is_some_and(|remedy| remedy.ends_with("enable-linger root")), "{session}");
+    let others = "mount -t tmpfs none /run; mkdir -p -m 700 /run/user/12345; unset XDG_RUNTIME_DIR; \
+        exec $1 doctor --json /run/user/12345/s";
+    let others = with_mounts(others, &place);
+    let unset = others.has("warning", "xdg-runtime-dir-unset", Path::new("/run/user/12345"));
+    assert!(unset["remedy"].as_str().is_some_and(|remedy| remedy.contains("in the shell of 12345")), "{unset}");
     findings.has("warning", "xdg-runtime-dir-unset", Path::new("/run/user/0"));
     let findings = with_mounts("umount -l /proc; exec $1 doctor --json $2/s", &place);
     findings.has("warning", "no-proc", Path::new("/proc"));
+    findings.has_not("listeners-unknown"); // the list is not in /proc
 }
 
 #[test]

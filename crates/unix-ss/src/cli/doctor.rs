@@ -12,6 +12,9 @@ symbolic links on the way to it, who may put something else in its place, who ca
 sockets that the dead have left, servers that have lost the path, cleaners of old files, the file system, and what cannot be \
 seen from this container. Each finding comes with its remedy.
 
+A server that has lost the path is found by the name that it was bound by: not one that was bound by a relative name (as other \
+programs do), by another way through symbolic links, by a path over 107 bytes, or in another network namespace.
+
 Where a socket is there, the server is taken to be its owner's; else to be yours.
 
 Changes nothing. As `status`, it asks the kernel for its lists, and connects only to a socket that is not on them: one of \

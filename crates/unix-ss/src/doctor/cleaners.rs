@@ -1,5 +1,6 @@
 //! Programs that delete what is old.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::length::ADDRESS_MAX;
@@ -13,8 +14,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let real = real.and_then(|parent| patient.path.file_name().map(|name| parent.join(name)));
     let path = real.unwrap_or_else(|| patient.path.clone());
     if let Some(Rule { file, path: directory, age }) = rule_for(&path) {
-        // What fits is the name by which the kernel lists the socket, and a cleaner sees that it is live.
-        let seen = path.as_os_str().len() <= ADDRESS_MAX && path == patient.path;
+        let seen = is_seen(patient, &path);
         let (severity, spares) = if seen {
             (Severity::Note, "it spares a socket whose server it sees in its own network namespace, and our locks")
         } else {
@@ -37,6 +37,17 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         let remedy = "use /run/NAME for daemons or $XDG_RUNTIME_DIR for users; or watch the path and heal it";
         report.note("temporary-directory", &patient.path, why, remedy);
     }
+}
+
+/// Does a cleaner that comes to this path see that a server lives there? It looks for it in `/proc/net/unix`.
+fn is_seen(patient: &Patient, path: &Path) -> bool {
+    let list = if patient.is_alive() { std::fs::read("/proc/net/unix").ok() } else { None };
+    let Some(list) = list else {
+        // One that is started here will be bound by this name, if it fits.
+        return path.as_os_str().len() <= ADDRESS_MAX && path == patient.path;
+    };
+    let end = [b" ", path.as_os_str().as_bytes()].concat();
+    list.split(|&byte| byte == b'\n').any(|line| line.ends_with(&end))
 }
 
 fn temporary_directory(path: &Path) -> Option<PathBuf> {

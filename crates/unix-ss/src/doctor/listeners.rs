@@ -1,5 +1,6 @@
 //! Servers that listen on a socket that was bound to the path, and has lost it.
 
+use rustix::io::Errno;
 use unix_stream_server::{LostListener, lost_listeners};
 
 use super::patient::Patient;
@@ -13,8 +14,16 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     match lost_listeners(&patient.path) {
         Ok(lost) => lost.iter().for_each(|listener| judge(patient, listener, report)),
         Err(error) => {
-            let why = format!("whether a server has lost the path cannot be told: {}", error.reason());
-            report.note("listeners-unknown", &patient.path, why, "mount /proc, and load the module unix_diag");
+            let unknown = "whether a server has lost the path cannot be told";
+            let (why, remedy) = match Errno::from_raw_os_error(error.raw_os_error()) {
+                Errno::ACCESS => ("you may not look at it", "ask as the server's user, or as root"),
+                Errno::LOOP => ("symbolic links lead round in circles", "remove one of them"),
+                Errno::OPNOTSUPP | Errno::PROTONOSUPPORT => {
+                    ("the kernel gives no list of listeners", "load the module unix_diag")
+                }
+                _ => (error.reason(), "see to that, and ask again"),
+            };
+            report.note("listeners-unknown", &patient.path, format!("{unknown}: {why}"), remedy);
         }
     }
 }
@@ -22,20 +31,29 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
     let (who, end) = match listener.holder.and_then(|holder| holder.pid.map(|pid| (pid, holder.uid))) {
         Some((pid, uid)) => {
+            // A service manager's, or of a container: not to be ended for a socket.
+            let end = match pid {
+                1 => "restart the socket unit that has it (systemctl list-sockets), or the container".to_owned(),
+                pid => format!("end it (kill {pid}) and start it anew"),
+            };
             let name = program(pid).map_or_else(String::new, |name| format!(", {name}"));
-            (format!("process {pid} (uid {uid}{name})"), format!("end it (kill {pid})"))
+            (format!("process {pid} (uid {uid}{name})"), end)
         }
-        None => ("a process that cannot be seen from here".to_owned(), "find it as root, end it".to_owned()),
+        None => (
+            "a process that cannot be seen from here".to_owned(),
+            "find it as root, end it and start it anew".to_owned(),
+        ),
     };
     let why = format!(
         "{who} still listens on a socket that was bound to this path, which leads elsewhere by now: no client gets to \
-         it"
+         it by this path"
     );
     if patient.inspection.mode.is_some_and(|mode| mode & REPLACEABLE != 0) && patient.is_alive() {
         let why = format!("{why}. It may be the one that was replaced and still serves its last clients");
         report.add(Severity::Note, "server-lost-path", &patient.path, why, format!("wait, or {end}"));
     } else {
-        let remedy = format!("{end} and start it anew; then find what deleted the socket, a cleaner or another server");
+        let remedy =
+            format!("{end}; then find what deleted, moved or hid the socket: a cleaner, another server, a mount");
         report.add(Severity::Error, "server-lost-path", &patient.path, why, remedy);
     }
 }

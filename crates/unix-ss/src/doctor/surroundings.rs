@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, major, minor, statvfs};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use unix_stream_server::{PathState, is_local};
 
 use super::patient::Patient;
 use super::report::Report;
+use super::shell::quote;
+use crate::users;
 
 /// Types of file systems whose flocks are seen by all who share them, so that a life lock proves a death.
 const SHARES_LOCKS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "gfs2", "ocfs2"];
@@ -91,11 +94,21 @@ fn judge_session(patient: &Patient, report: &mut Report) {
     }
     let Some(user) = session_of(&patient.path) else { return };
     let dir = PathBuf::from(format!("/run/user/{user}"));
+    let account = users::account(&user.to_string()).ok().and_then(|account| account.name);
+    let name = account.map_or_else(|| user.to_string(), quote);
     let why = format!("{} goes, with all that is in it, when the last session of uid {user} ends", dir.display());
-    report.note("session-directory", &dir, why, "for a daemon use /run/NAME; or: loginctl enable-linger");
+    report.note(
+        "session-directory",
+        &dir,
+        why,
+        format!("for a daemon use /run/NAME; or: loginctl enable-linger {name}"),
+    );
     if set.is_none() {
         let why = "XDG_RUNTIME_DIR is not set, as under su, sudo and cron: clients that go by it do not come here";
-        report.warning("xdg-runtime-dir-unset", &dir, why, format!("export XDG_RUNTIME_DIR={}", dir.display()));
+        let export = format!("export XDG_RUNTIME_DIR={}", dir.display());
+        let is_ours = user == geteuid().as_raw();
+        let remedy = if is_ours { export } else { format!("in the shell of {name}, not in yours: {export}") };
+        report.warning("xdg-runtime-dir-unset", &dir, why, remedy);
     }
 }
 

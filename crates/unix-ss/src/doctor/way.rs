@@ -1,6 +1,6 @@
 //! The directories and symbolic links on the way to the path: who may exchange what is there, and who gets through.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{Metadata, symlink_metadata};
 use std::io::ErrorKind;
@@ -68,7 +68,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 /// From the root to the parent; `None` if there is no way, which is reported.
 fn walk(patient: &Patient, report: &mut Report) -> Option<Vec<Step>> {
     let mut ahead = components(patient.parent());
-    let (mut at, mut steps, mut links) = (PathBuf::from("/"), Vec::new(), 0);
+    let (mut at, mut steps, mut links, mut told) = (PathBuf::from("/"), Vec::new(), 0, HashSet::new());
     while let Some(name) = ahead.pop_front() {
         if name == ".." {
             at.pop();
@@ -90,9 +90,12 @@ fn walk(patient: &Patient, report: &mut Report) -> Option<Vec<Step>> {
                 report.error("symlink-loop", &entry, "symbolic links lead round in circles", "remove one of them");
                 return None;
             }
-            let why =
-                format!("it is a symbolic link to {}: whoever changes it leads clients elsewhere", target.display());
-            report.note("symlink-on-the-way", &entry, why, "give the server and its clients the path behind it");
+            // Of a loop, each once.
+            if told.insert(entry.clone()) {
+                let target = target.display();
+                let why = format!("it is a symbolic link to {target}: whoever changes it leads clients elsewhere");
+                report.note("symlink-on-the-way", &entry, why, "give the server and its clients the path behind it");
+            }
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
