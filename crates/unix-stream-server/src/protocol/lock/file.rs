@@ -77,8 +77,10 @@ impl<S: Sys> Protocol<'_, S> {
         if stat.links == 0 {
             return Ok(None);
         }
-        if stat.mode == MARK_MASKED {
-            let _ = self.sys.fchmod(&file, MARK); // an odd umask; where it stays so, the owner's next start mends it
+        if stat.mode != MARK {
+            // An odd umask: where it stays so, the owner's next start mends it. Or a file system that takes the sticky bit
+            // from a new file (some FUSE): whoever is killed just before this call leaves a file that is not known for ours.
+            let _ = self.sys.fchmod(&file, MARK);
         }
         // Ours even where the file system keeps no modes: then nobody takes it over, as nobody takes git's.
         Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, confirmed: false })))
