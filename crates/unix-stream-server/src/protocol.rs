@@ -29,7 +29,7 @@ pub(crate) use judge::{Found, Proof, glance, judge_pin, proof_beside};
 pub(crate) use lock::{Lock, is_mark};
 use lock::{Locks, Purpose};
 pub(crate) use sweep::{Left, Sweep, Swept};
-use take_over::with_mark;
+use take_over::REPLACEABLE;
 
 /// How often a name is cleared for us and taken again by somebody who ignores the lock, before we give up.
 const ATTEMPTS: usize = 16;
@@ -55,10 +55,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Whether the socket's file is to carry the mark of the replaceable. Not before the life lock is had: of two
-    /// successors that wait for it, the later one might get it first.
-    fn marks(&self, life: bool) -> bool {
-        self.replaceable && (life || self.scope == LockScope::Startup)
+    /// The mark of the replaceable for the socket's file, or none. Not before the life lock is had: of two successors
+    /// that wait for it, the later one might get it first.
+    fn marks(&self, life: bool) -> u32 {
+        if self.replaceable && (life || self.scope == LockScope::Startup) { REPLACEABLE } else { 0 }
     }
 }
 
@@ -76,7 +76,7 @@ enum Name<Fd> {
     /// It was free, and has been taken.
     Free,
     /// A live server has it, and has said that a successor may take it over.
-    Yields(Fd),
+    Yields { pin: Fd, id: FileId },
 }
 
 /// A server at the name, and the pin of the live one that it has replaced, if there was one.
@@ -173,17 +173,17 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Under the lock: a listening socket at the name. On an error the name is as it was, or a dead socket is gone.
     fn publish(&self, lock: &mut Lock<S::Fd>, life: Option<Lock<S::Fd>>, found: Found) -> Result<Publication<S::Fd>> {
-        let marked = self.options.marks(life.is_some());
-        let listening = self.socket(marked).and_then(|socket| {
+        let marks = self.options.marks(life.is_some());
+        let listening = self.socket(marks).and_then(|socket| {
             let name = self.bind(&socket, life.as_ref(), found)?; //          2 bind, 3 judge, 4 clear
             match name {
                 Name::Free => {
-                    let id = self.listen_at_name(&socket, lock, marked)?; //  5 identity, 6 listen
+                    let id = self.listen_at_name(&socket, lock, marks)?; //   5 identity, 6 listen
                     Ok((socket, id, None))
                 }
-                Name::Yields(predecessor) => {
-                    let id = self.take_over(&socket, &predecessor, marked)?;
-                    Ok((socket, id, Some(predecessor)))
+                Name::Yields { pin, id: old } => {
+                    let id = self.take_over(&socket, (&pin, old), marks, life.as_ref())?;
+                    Ok((socket, id, Some(pin)))
                 }
             }
         });
@@ -209,12 +209,12 @@ impl<S: Sys> Protocol<'_, S> {
         Ok(server)
     }
 
-    fn socket(&self, marked: bool) -> Result<S::Fd> {
+    fn socket(&self, marks: u32) -> Result<S::Fd> {
         let socket = self.sys.socket().map_err(|errno| self.failed("socket", errno))?;
-        let mode = match (self.options.mode, marked) {
-            (Some(mode), marked) => Some(with_mark(mode, marked)),
-            (None, true) => Some(with_mark(BIND_MODE, true)),
-            (None, false) => None,
+        let mode = match (self.options.mode, marks) {
+            (Some(mode), marks) => Some(mode | marks),
+            (None, 0) => None,
+            (None, marks) => Some(BIND_MODE | marks),
         };
         if let Some(mode) = mode {
             // Before bind, so that the node is born with it; the umask still takes its part (step 5 gives it back).
@@ -249,7 +249,7 @@ impl<S: Sys> Protocol<'_, S> {
             match self.occupy(beside, life, Found::Nothing, "bind", bind)? {
                 Name::Free => return Ok(()),
                 // The last name of a server that was replaced by one that was killed right then: no client knows it.
-                Name::Yields(left) => self.clear(beside, &left)?,
+                Name::Yields { pin: left, .. } => self.clear(beside, &left)?,
             }
         }
         Err(self.taken_away())
@@ -276,7 +276,7 @@ impl<S: Sys> Protocol<'_, S> {
             match self.judge(name, life) {
                 Verdict::Absent => {} // gone between the two calls: again
                 Verdict::Dead(pin) => self.clear(name, &pin)?,
-                Verdict::Replaceable { pin, .. } => return Ok(Name::Yields(pin)),
+                Verdict::Replaceable { pin, id, .. } => return Ok(Name::Yields { pin, id }),
                 // What was pinned has gone from the name, where a pin is no more than that: again, as if it were absent.
                 Verdict::Other(PathState::CannotTell { errno })
                     if errno == Errno::STALE.raw_os_error() && time + 1 < ATTEMPTS => {}
@@ -314,16 +314,16 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Steps 5 and 6. Nobody can connect before listen, so nothing here has a window.
-    fn listen_at_name(&self, socket: &S::Fd, lock: &mut Lock<S::Fd>, marked: bool) -> Result<FileId> {
+    fn listen_at_name(&self, socket: &S::Fd, lock: &mut Lock<S::Fd>, marks: u32) -> Result<FileId> {
         let node = self.identify(lock)?;
-        self.listen(socket, &self.place.name, &node, marked)
+        self.listen(socket, &self.place.name, &node, marks)
             .inspect_err(|_| self.withdraw(&self.place.name, node.id))?;
         Ok(node.id)
     }
 
     /// Step 6, at either name: first the rights, since from listen on clients get in.
-    fn listen(&self, socket: &S::Fd, name: &CStr, node: &Stat, marked: bool) -> Result<()> {
-        self.apply_rights(name, node, marked)?;
+    fn listen(&self, socket: &S::Fd, name: &CStr, node: &Stat, marks: u32) -> Result<()> {
+        self.apply_rights(name, node, marks)?;
         self.sys.listen(socket, self.options.backlog).map_err(|errno| self.failed("listen", errno))
     }
 
@@ -360,12 +360,13 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Owner first, since chown may take bits away; then the bits that the umask took.
-    fn apply_rights(&self, name: &CStr, node: &Stat, marked: bool) -> Result<()> {
+    fn apply_rights(&self, name: &CStr, node: &Stat, marks: u32) -> Result<()> {
         let Options { mode, owner, group, .. } = *self.options;
-        // Without a mode of the caller's, what is missing at the most is the mark, where a socket had no mode before bind.
+        // Without a mode of the caller's, what is missing at the most is a mark: where a socket had no mode before bind,
+        // or what was seen only after it.
         let mode = match mode {
-            Some(mode) => Some(with_mark(mode, marked)),
-            None => Some(with_mark(node.mode, marked)).filter(|&mode| mode != node.mode),
+            Some(mode) => Some(mode | marks),
+            None => Some(node.mode | marks).filter(|&mode| mode != node.mode),
         };
         let new_owner = owner.is_some() || group.is_some();
         let new_mode = mode.filter(|&mode| new_owner || mode != node.mode);
@@ -387,7 +388,7 @@ impl<S: Sys> Protocol<'_, S> {
                         /proc; mount it, or ask for a mode within the umask";
                     Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why)
                 }
-                errno if marked && STICKY_NEEDS_ROOT => {
+                errno if marks & REPLACEABLE != 0 && STICKY_NEEDS_ROOT => {
                     self.failed("chmod, to say that it may be replaced, as only root can on this system", errno)
                 }
                 errno => self.failed("chmod", errno),

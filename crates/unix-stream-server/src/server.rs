@@ -202,6 +202,9 @@ impl ServerSocket {
     ///
     /// Returns at once where there is no life lock to wait for.
     ///
+    /// To be called by each such successor. On NFS and its like, and on the BSDs, a server that never has the life lock
+    /// cannot be proven dead once it is; until it has it, its socket's file has the set-user-ID bit there (`srwS------`).
+    ///
     /// # Errors
     ///
     /// [`InUse`](crate::ErrorKind::InUse) if the predecessor has not ended within `timeout`, and others as for

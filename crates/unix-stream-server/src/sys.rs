@@ -90,6 +90,13 @@ pub(crate) enum Reach {
     Unknown,
 }
 
+impl Reach {
+    /// Where a refusal proves nothing, and a flock that a dead process has let go does.
+    pub(crate) fn needs_flock(self) -> bool {
+        matches!(self, Reach::LocalBusyRefuses | Reach::SharedWithLocks)
+    }
+}
+
 pub(crate) trait Sys {
     /// An open descriptor, or what stands for a file that cannot be opened; dropping it closes it.
     type Fd;

@@ -581,6 +581,20 @@ fn the_sticky_bit_of_a_socket_stays_over_bind_umask_listen_and_exchange_also_for
 }
 
 #[test]
+fn the_set_user_id_bit_of_a_socket_stays_over_listen_and_rename_and_keeps_nobody_out() {
+    as_ordinary_user("the_set_user_id_bit_of_a_socket_stays_over_listen_and_rename_and_keeps_nobody_out", || {
+        let scratch = Scratch::shared();
+        let socket = socket(SocketType::STREAM);
+        net::bind(&socket, &address(scratch.path("temporary"))).unwrap();
+        fs::chmod(scratch.path("temporary"), Mode::from_raw_mode(0o5600)).unwrap();
+        net::listen(&socket, 1).unwrap();
+        fs::rename(scratch.path("temporary"), scratch.path("s")).unwrap();
+        assert_eq!(mode(scratch.path("s")) & 0o7777, 0o5600);
+        assert_eq!(probe(scratch.path("s")), Ok(()));
+    });
+}
+
+#[test]
 fn a_client_woken_from_connect_after_an_exchange_lands_in_the_new_server() {
     let scratch = Scratch::shared();
     let (old, clients) = busy(scratch.path("s"));

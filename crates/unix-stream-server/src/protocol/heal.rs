@@ -12,7 +12,7 @@ use super::{ATTEMPTS, Proof, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::sys::{FileId, Sys};
-use crate::{PathState, Status, trace};
+use crate::{LockScope, PathState, Status, trace};
 
 const CHURN: &str = "the name was taken, and left, by a program that ignores the lock; try again";
 
@@ -73,12 +73,17 @@ impl<S: Sys> Protocol<'_, S> {
         }
         // Whatever deleted the socket may have deleted that file too; without its name it keeps nobody out.
         self.renew_life(life)?;
-        let marked = self.options.marks(life.is_some());
-        let socket = self.socket(marked)?;
+        let marks = self.options.marks(life.is_some());
+        let socket = self.socket(marks)?;
         self.bind_where_nothing_is(&socket)?;
         let node = self.identify(lock)?;
         let ready = self.pin_node(node.id).and_then(|pin| {
-            self.listen(&socket, &self.place.name, &node, marked)?;
+            // Only a successor has that scope and no life lock yet.
+            let another = match self.options.scope {
+                LockScope::Lifetime => self.life_of_another(&pin, life.as_ref())?,
+                LockScope::Startup => 0,
+            };
+            self.listen(&socket, &self.place.name, &node, marks | another)?;
             Ok(pin)
         });
         match ready {

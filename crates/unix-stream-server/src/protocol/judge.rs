@@ -7,11 +7,11 @@ use std::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::take_over::REPLACEABLE;
+use super::take_over::{LIFE_OF_ANOTHER, REPLACEABLE};
 use super::{Lock, Options, Protocol};
 use crate::error::{Error, Result};
 use crate::place::Place;
-use crate::sys::{NAME_BEHIND_DESCRIPTOR_MAX, Reach, Sys};
+use crate::sys::{FileId, NAME_BEHIND_DESCRIPTOR_MAX, Reach, Sys};
 use crate::{FileKind, PathState, trace};
 
 pub(crate) enum Verdict<Fd> {
@@ -21,6 +21,7 @@ pub(crate) enum Verdict<Fd> {
     /// A live server that may be replaced, and is to be.
     Replaceable {
         pin: Fd,
+        id: FileId,
         state: PathState,
     },
     Other(PathState),
@@ -94,8 +95,8 @@ impl<S: Sys> Protocol<'_, S> {
         match state {
             PathState::Dead => Verdict::Dead(pin),
             state @ (PathState::Live { .. } | PathState::Busy) if self.asks_to_yield(name) => match self.yields(&pin) {
-                Ok(true) => Verdict::Replaceable { pin, state },
-                Ok(false) => Verdict::Other(state),
+                Ok(Some(id)) => Verdict::Replaceable { pin, id, state },
+                Ok(None) => Verdict::Other(state),
                 Err(errno) => cannot_tell(errno),
             },
             state => Verdict::Other(state),
@@ -173,7 +174,8 @@ pub(crate) fn glance<S: Sys>(sys: &S, path: &CStr, options: &Options) -> Result<
 pub(crate) enum Proof {
     /// Nothing: only this kernel's word, where it is the only one.
     None,
-    /// The life lock of the server, left behind: its holder is dead, if its flock would be seen from here.
+    /// The life lock, left behind: its holder is dead, if its flock would be seen from here. That is the server at the
+    /// name, unless its socket's file says that it is another.
     LifeLock,
     /// The lock, which we hold: whoever needs the name would, if its flock would be seen from here.
     Lock,
@@ -196,12 +198,15 @@ pub(crate) fn proof_beside<Fd>(place: &Place<Fd>) -> Proof {
 
 /// What the file behind `pin` is.
 pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, proof: Proof) -> PathState {
-    match sys.stat(pin) {
-        Ok(stat) if stat.kind == FileKind::Socket => {}
+    let proof = match sys.stat(pin) {
+        Ok(stat) if stat.kind == FileKind::Socket => match proof {
+            Proof::LifeLock if stat.mode & LIFE_OF_ANOTHER != 0 => Proof::None,
+            proof => proof,
+        },
         // Asked first: connect() says ECONNREFUSED of a regular file, a directory and a fifo as well.
         Ok(stat) => return PathState::NotASocket { kind: stat.kind },
         Err(errno) => return PathState::CannotTell { errno: errno.raw_os_error() },
-    }
+    };
     match sys.connect(pin) {
         Ok(probe) => PathState::Live { peer: sys.peer(&probe) },
         // The backlog is full: alive, and a blocking connect would wait for ever.
@@ -212,8 +217,8 @@ pub(crate) fn judge_pin<S: Sys>(sys: &S, pin: &S::Fd, proof: Proof) -> PathState
         // do, on some systems, busy ones.
         Err(Errno::CONNREFUSED) if proof == Proof::Certain => PathState::Dead,
         Err(Errno::CONNREFUSED) => match (sys.reach(pin), proof) {
-            (Ok(Reach::Local), _)
-            | (Ok(Reach::LocalBusyRefuses | Reach::SharedWithLocks), Proof::LifeLock | Proof::Lock) => PathState::Dead,
+            (Ok(Reach::Local), _) => PathState::Dead,
+            (Ok(reach), Proof::LifeLock | Proof::Lock) if reach.needs_flock() => PathState::Dead,
             (Ok(_), _) => PathState::CannotTell { errno: Errno::CONNREFUSED.raw_os_error() },
             (Err(errno), _) => PathState::CannotTell { errno: errno.raw_os_error() },
         },

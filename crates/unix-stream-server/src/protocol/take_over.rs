@@ -24,9 +24,10 @@ use crate::sys::{FileId, Stat, Sys};
 /// "I may be replaced": the sticky bit on a socket's file, where it means nothing to the kernel.
 pub(super) const REPLACEABLE: u32 = 0o1000;
 
-pub(super) fn with_mark(mode: u32, marked: bool) -> u32 {
-    if marked { mode | REPLACEABLE } else { mode }
-}
+/// "The life lock beside me is another's": the set-user-ID bit on a socket's file, where it means nothing to the kernel.
+/// A successor without life lock says so where that lock, once its predecessor has been killed, would be taken to prove
+/// the successor's own death: where a refusal proves nothing, and nowhere else.
+pub(super) const LIFE_OF_ANOTHER: u32 = 0o4000;
 
 impl<S: Sys> Protocol<'_, S> {
     /// Is a live server at the name to be replaced, if it may be? At the temporary name whoever carries the mark has been
@@ -35,9 +36,9 @@ impl<S: Sys> Protocol<'_, S> {
         self.options.take_over || name == self.place.beside.as_c_str()
     }
 
-    /// May the live server behind `pin` be replaced?
-    pub(super) fn yields(&self, pin: &S::Fd) -> Result<bool, Errno> {
-        self.sys.stat(pin).map(|stat| stat.mode & REPLACEABLE != 0)
+    /// May the live server behind `pin` be replaced? Then its file.
+    pub(super) fn yields(&self, pin: &S::Fd) -> Result<Option<FileId>, Errno> {
+        self.sys.stat(pin).map(|stat| (stat.mode & REPLACEABLE != 0).then_some(stat.id))
     }
 
     /// Under the lock: is a live server to be replaced at the name?
@@ -47,16 +48,31 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Under the lock: the name leads to `socket` instead of to `predecessor`, which lives and yields. On an error the
     /// name is as it was.
-    pub(super) fn take_over(&self, socket: &S::Fd, predecessor: &S::Fd, marked: bool) -> Result<FileId> {
-        let old = self.sys.stat(predecessor).map_err(|errno| self.failed("fstat", errno))?.id;
+    pub(super) fn take_over(
+        &self,
+        socket: &S::Fd,
+        (predecessor, old): (&S::Fd, FileId),
+        marks: u32,
+        life: Option<&Lock<S::Fd>>,
+    ) -> Result<FileId> {
         if self.place.route != Route::Beside {
             self.bind_beside(socket, None)?;
         }
         let node = self.identify_beside(old)?;
-        self.listen(socket, &self.place.beside, &node, marked)
+        self.life_of_another(predecessor, life)
+            .and_then(|another| self.listen(socket, &self.place.beside, &node, marks | another))
             .and_then(|()| self.exchange(old, node.id))
             .inspect_err(|_| self.withdraw(&self.place.beside, node.id))?;
         Ok(node.id)
+    }
+
+    /// The mark of a server without life lock that others may stand beside, or none; by any `file` in the directory.
+    pub(super) fn life_of_another(&self, file: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<u32> {
+        if life.is_some() {
+            return Ok(0);
+        }
+        let reach = self.sys.reach(file).map_err(|errno| self.failed("fstatfs", errno))?;
+        Ok(if reach.needs_flock() { LIFE_OF_ANOTHER } else { 0 })
     }
 
     /// The temporary name leads to our new socket, and the path to the server that is to be replaced.
@@ -143,10 +159,13 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// After a take-over from a server with a life lock: waits until that one has drained and given it back. Only then
-    /// may others take over in turn.
+    /// may others take over in turn, and only then is that lock our own.
     pub(crate) fn succeed(&self, id: FileId) -> Result<Option<Lock<S::Fd>>> {
         let Locks { lock, life } = self.lock(Purpose::Succeed)?;
-        let marked = if self.options.replaceable { self.mark(id) } else { Ok(()) };
+        let marks = self.options.marks(life.is_some());
+        let disowns = |node: Stat| node.mode & LIFE_OF_ANOTHER != 0;
+        let is_to_change = marks != 0 || self.sys.stat_at(&self.place.dir, &self.place.name).is_ok_and(disowns);
+        let marked = if is_to_change { self.mark(id, marks) } else { Ok(()) };
         match marked {
             Ok(()) => {
                 self.unlock(lock);
@@ -159,7 +178,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
-    fn mark(&self, id: FileId) -> Result<()> {
+    fn mark(&self, id: FileId, marks: u32) -> Result<()> {
         let pin = match self.sys.pin(&self.place.dir, &self.place.name) {
             Ok(pin) => pin,
             Err(Errno::NOENT) => return Ok(()), // lost, which the status tells
@@ -168,8 +187,8 @@ impl<S: Sys> Protocol<'_, S> {
         match self.sys.stat(&pin) {
             Ok(node) if node.id == id => self
                 .sys
-                .chmod(&pin, with_mark(node.mode, true))
-                .map_err(|errno| self.failed("chmod, to say that it may be replaced", errno)),
+                .chmod(&pin, node.mode & !LIFE_OF_ANOTHER | marks)
+                .map_err(|errno| self.failed("chmod, to say that it has the life lock", errno)),
             Ok(_) => Ok(()),
             Err(errno) => Err(self.failed("fstat", errno)),
         }

@@ -38,6 +38,8 @@ pub(super) enum FileSystem {
     Shared,
     /// Other kernels may serve sockets here, and their flocks are seen.
     SharedWithLocks,
+    /// The same, and root is on another host than everybody else.
+    WithRootElsewhere,
     WithoutFlock,
     WithoutModes,
     /// Two names cannot change places.
@@ -377,7 +379,7 @@ impl Kernel {
             }
             Call::Reach(_) => Ok(Reply::Reach(match self.file_system {
                 FileSystem::Shared => Reach::Unknown,
-                FileSystem::SharedWithLocks => Reach::SharedWithLocks,
+                FileSystem::SharedWithLocks | FileSystem::WithRootElsewhere => Reach::SharedWithLocks,
                 FileSystem::BusyRefuses => Reach::LocalBusyRefuses,
                 FileSystem::Local
                 | FileSystem::WithoutFlock

@@ -115,8 +115,13 @@ impl Kernel {
 
     pub(super) fn connect(&mut self, party: Pid, inode: Ino) -> Result<Reply, Errno> {
         let number = self.listener_of(inode).ok_or(Errno::CONNREFUSED)?;
-        if self.file_system == FileSystem::BusyRefuses {
-            return Err(Errno::CONNREFUSED);
+        let is_root = |party: Pid| self.processes[usize::from(party)].user == 0;
+        match self.file_system {
+            FileSystem::BusyRefuses => return Err(Errno::CONNREFUSED),
+            FileSystem::WithRootElsewhere if is_root(party) != is_root(maker(number)) => {
+                return Err(Errno::CONNREFUSED);
+            }
+            _ => {}
         }
         if self.queues {
             let socket = self.sockets[usize::from(number)].as_mut().ok_or(Errno::CONNREFUSED)?;

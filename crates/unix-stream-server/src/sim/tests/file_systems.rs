@@ -2,10 +2,11 @@
 
 use super::super::calls::Call;
 use super::super::kernel::{FileSystem, Pid};
-use super::super::parties::{create as create_as, fresh_create, fresh_create_assuming_local};
+use super::super::parties::{create as create_as, fresh_create, fresh_create_assuming_local, with_protocol};
 use super::super::{Run, Sim};
 use super::*;
 use crate::ErrorKind;
+use crate::sys::FileId;
 
 type Create = fn(&Sim) -> Result<(), ErrorKind>;
 
@@ -151,4 +152,74 @@ fn p2_at_the_temporary_name_of_a_long_one_it_may_be_a_starter_of_another_kernel_
     let (created, after) = on(FileSystem::Shared, left, long_name);
     assert_eq!(created, Err(ErrorKind::CannotTell));
     assert!(after.has(Name::Temporary) && !after.has(Name::Lock) && !after.has(Name::Socket));
+}
+
+/// A server with a life lock that has been taken over from, and killed before it gave that lock back: its successor
+/// lives at the name. Root, on another host, comes as party 2.
+fn orphaned_life(successor: Party) -> Kernel {
+    let mut nothing = Kernel::new();
+    nothing.file_system = FileSystem::WithRootElsewhere;
+    nothing.processes[2].user = 0;
+    let (served, _) = after_create(nothing, 0, Party::TakeOverLifetime);
+    let (mut orphaned, _) = after_create(served, 1, successor);
+    orphaned.kill(0);
+    assert!(orphaned.is_live_at_name(1) && orphaned.has(Name::Life));
+    orphaned
+}
+
+#[test]
+fn p2_the_life_lock_of_a_killed_predecessor_proves_nothing_of_its_successor() {
+    use Party::{Clean, Create, Sweep};
+    let third = [Party::ClaimDrainLifetime, Party::ClaimAbandonLifetime, Create, Clean, Sweep];
+    for successor in [Party::TakeOverLifetime, Party::TakeOver] {
+        for party in third {
+            let sim = Sim::direct(orphaned_life(successor), 2, None);
+            party.play(&sim);
+            let after = sim.kernel();
+            assert_eq!(after.fault, None, "{party:?} beside {successor:?}");
+            assert!(after.is_live_at_name(1), "{party:?} beside {successor:?}");
+        }
+        let sim = Sim::direct(orphaned_life(successor), 2, None);
+        assert_eq!(fresh_create(&sim, Party::ClaimDrainLifetime), Err(ErrorKind::CannotTell));
+    }
+}
+
+#[test]
+fn p4_once_a_successor_has_the_life_lock_it_proves_the_successors_death() {
+    let orphaned = orphaned_life(Party::TakeOverLifetime);
+    let sim = Sim::direct(orphaned, 1, None);
+    let id = FileId { dev: 1, ino: orphaned.ino(Name::Socket).expect("it serves").into() };
+    let life = with_protocol(&sim, Party::TakeOverLifetime, |protocol| protocol.succeed(id)).expect("succeed");
+    let mut succeeded = sim.kernel();
+    drop(life);
+    let alone = Sim::direct(succeeded, 2, None);
+    assert_eq!(fresh_create(&alone, Party::ClaimDrainLifetime), Err(ErrorKind::InUse));
+    succeeded.kill(1);
+    let alone = Sim::direct(succeeded, 2, None);
+    assert_eq!(fresh_create(&alone, Party::ClaimDrainLifetime), Ok(()));
+    assert_eq!(alone.kernel().fault, None);
+}
+
+#[test]
+fn p2_nor_does_it_wherever_in_the_take_over_either_of_them_is_killed() {
+    let mut nothing = Kernel::new();
+    nothing.file_system = FileSystem::WithRootElsewhere;
+    nothing.processes[2].user = 0;
+    let (served, _) = after_create(nothing, 0, Party::TakeOverLifetime);
+    let (_, calls) = after_create(served, 1, Party::TakeOverLifetime);
+    for made in 0..=calls.len() {
+        let mut stopped = served;
+        for &call in &calls[..made] {
+            stopped.apply(1, call);
+        }
+        for killed in [&[0][..], &[1], &[0, 1]] {
+            let mut left = stopped;
+            killed.iter().for_each(|&party| left.kill(party));
+            for third in [Party::ClaimDrainLifetime, Party::Sweep] {
+                let sim = Sim::direct(left, 2, None);
+                third.play(&sim);
+                assert_eq!(sim.kernel().fault, None, "{third:?} after call {made}, {killed:?} killed");
+            }
+        }
+    }
 }
