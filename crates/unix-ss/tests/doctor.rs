@@ -655,6 +655,27 @@ fn nobody_is_told_to_end_process_1() {
 }
 
 #[test]
+fn a_server_in_a_container_has_not_lost_the_path_of_the_same_name_outside() {
+    if !is_root("namespaces") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a directory");
+    let mut server = Command::new("unshare");
+    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
+    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
+    let mut server = Running::of(server);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    let findings = examined(&place, &place.path("d/s"));
+    findings.has_not("server-lost-path");
+    if unix_stream_server::lost_listeners(place.path("d/s")).is_ok() {
+        findings.has("note", "other-mount-namespace", &place.path("d/s"));
+    }
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
 fn a_relative_path_leads_nowhere_from_a_deleted_directory() {
     let place = Place::new();
     let script = "mkdir d && cd d && rmdir ../d && exec \"$1\" doctor --json s";

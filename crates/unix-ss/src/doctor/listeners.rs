@@ -1,5 +1,9 @@
 //! Servers that listen on a socket that was bound to the path, and has lost it.
 
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
 use rustix::io::Errno;
 use unix_stream_server::{LostListener, lost_listeners};
 
@@ -29,6 +33,18 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 }
 
 fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
+    if let Some(pid) = listener.holder.and_then(|holder| holder.pid).filter(|&pid| has_its_own(pid, patient)) {
+        let why = format!(
+            "process {pid} listens by this name in a mount namespace or root of its own, where another socket is at the path"
+        );
+        report.note(
+            "other-mount-namespace",
+            &patient.path,
+            why,
+            "nothing, if it is to serve there; else share the directory",
+        );
+        return;
+    }
     let (who, end) = match listener.holder.and_then(|holder| holder.pid.map(|pid| (pid, holder.uid))) {
         Some((pid, uid)) => {
             // A service manager's, or of a container: not to be ended for a socket.
@@ -56,4 +72,12 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
             format!("{end}; then find what deleted, moved or hid the socket: a cleaner, another server, a mount");
         report.add(Severity::Error, "server-lost-path", &patient.path, why, remedy);
     }
+}
+
+/// Does the process see another socket at the path than we do? Then it need not have lost anything.
+fn has_its_own(pid: u32, patient: &Patient) -> bool {
+    let Ok(below) = patient.path.strip_prefix("/") else { return false };
+    let its = std::fs::symlink_metadata(Path::new(&format!("/proc/{pid}/root")).join(below));
+    let id = |data: &Metadata| (data.dev(), data.ino());
+    its.is_ok_and(|its| its.file_type().is_socket() && patient.socket.as_ref().map(id) != Some(id(&its)))
 }
