@@ -12,6 +12,8 @@ mod calls;
 pub(crate) mod fork_mark;
 pub(crate) mod inherited;
 pub(crate) mod job;
+#[cfg(not(target_os = "macos"))] // which has such a call
+mod rename;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod linux;

@@ -1,12 +1,10 @@
 //! What is the same on every platform.
 
 use std::collections::hash_map::RandomState;
-use std::ffi::CStr;
 use std::hash::{BuildHasher, Hasher};
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use rustix::fs::{self as sysfs, AtFlags, FileType, linkat, unlinkat};
+use rustix::fs::{self as sysfs, FileType};
 use rustix::io::Errno;
 
 use super::{FileId, Stat};
@@ -23,13 +21,6 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Re
         }
     }
     Err(Errno::INTR)
-}
-
-/// A second link, which is refused where something stands, and the first one goes. In between there are two names for one
-/// socket, under the path's lock; whoever is killed there leaves a dead one, and its second name to the next who needs it.
-pub(super) fn rename_by_link(dir: BorrowedFd<'_>, from: &CStr, to: &CStr) -> Result<(), Errno> {
-    linkat(dir, from, dir, to, AtFlags::empty())?;
-    unlinkat(dir, from, AtFlags::empty())
 }
 
 /// A random time of at most `most` and at least half of it.

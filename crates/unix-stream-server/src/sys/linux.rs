@@ -22,7 +22,8 @@ use rustix::net::{self, Shutdown, SocketAddrUnix, SocketType};
 use rustix::thread::clock_nanosleep_relative;
 use rustix::time::{ClockId, Timespec};
 
-use super::calls::{jitter, rename_by_link, uninterrupted};
+use super::calls::{jitter, uninterrupted};
+use super::rename::rename_by_link;
 use super::{FileId, FlockHolder, Reach, Stat, Sys};
 use crate::PeerCredentials;
 

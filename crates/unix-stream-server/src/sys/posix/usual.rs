@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 
 use super::Handle;
-use crate::sys::calls::rename_by_link;
+use crate::sys::rename::rename_by_link;
 
 /// A peer that has gone is an error and no signal.
 pub(crate) const SEND_QUIETLY: SendFlags = SendFlags::NOSIGNAL;
