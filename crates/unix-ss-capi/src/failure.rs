@@ -128,14 +128,21 @@ fn general(result: c_int, error: c_int) -> String {
         (_, libc::EEXIST) => "the path's lock was not had in time; whoever holds PATH.lock may be paused".to_owned(),
         (_, libc::ENOTSOCK) => "something that is not a socket is at the path; move it away".to_owned(),
         (_, libc::EAGAIN) => "no more clients are queued".to_owned(),
-        (_, error) => words(error),
+        (_, error) => system_text(error),
     }
 }
 
-/// The system's own words for an errno, without std's "(os error N)".
-pub(crate) fn words(errno: c_int) -> String {
+/// As strerror(3) has it: without std's "(os error N)".
+fn system_text(errno: c_int) -> String {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     text.rsplit_once(" (os error").map_or_else(|| text.clone(), |(text, _)| text.to_owned())
+}
+
+/// The same for the middle of a line, which begins with a small letter.
+pub(crate) fn words(errno: c_int) -> String {
+    let text = system_text(errno);
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -157,6 +164,13 @@ mod tests {
         for errno in [libc::EACCES, libc::EPERM, libc::ECONNREFUSED, libc::ENOENT, libc::EINTR, libc::EIO] {
             assert_eq!(cannot_tell(errno), libc::EACCES);
         }
+    }
+
+    #[test]
+    fn in_a_line_the_systems_words_are_a_part_of_it() {
+        let failure = Failure::cannot_tell(std::path::Path::new("/s"), libc::EACCES);
+        let Text::Own(text) = failure.text else { panic!("no text of its own") };
+        assert_eq!(text, "cannot tell whether a server lives at /s: permission denied");
     }
 
     #[test]

@@ -225,7 +225,7 @@ impl Builder {
     pub fn remove_dead(&self, path: impl AsRef<Path>) -> Result<PathState> {
         const CLEAN: &str = "remove a dead socket at";
         let (place, _) = self.begin(path.as_ref(), CLEAN)?;
-        Protocol { sys: &System, place: &place, options: &self.options, operation: CLEAN }.clean()
+        Protocol { sys: &System, place: &place, options: &self.options, operation: CLEAN }.remove_dead()
     }
 
     pub(crate) fn into_options(self) -> Options {

@@ -144,7 +144,7 @@ impl<S: Sys> Protocol<'_, S> {
         let Claimed { lock, life, state } = claimed;
         let mut lock = match lock {
             Some(lock) => lock,
-            None => match self.lock(Purpose::PublishClaim) {
+            None => match self.lock(Purpose::Path) {
                 Ok(locks) => locks.lock,
                 Err(error) => {
                     self.end_claimed_life(life, state);
@@ -418,8 +418,8 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Removes a dead socket, and nothing else: dead, if there was one; absent, if nothing was there.
-    pub(crate) fn clean(&self) -> Result<PathState> {
-        let locks = self.lock(Purpose::PublishClaim)?;
+    pub(crate) fn remove_dead(&self) -> Result<PathState> {
+        let locks = self.lock(Purpose::Path)?;
         let name = &self.place.name;
         let state = match self.judge(name, None) {
             Verdict::Absent => Ok(PathState::Absent),

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
+use crate::error::describe;
+
 /// What stands at a path, as far as this kernel can tell. The answer of [`probe`](crate::probe()).
 ///
 /// It is what *was* true: without the path's lock the next system call may find something else. Only
@@ -47,7 +51,7 @@ impl fmt::Display for PathState {
             PathState::OtherType => f.write_str("live, but not a stream socket"),
             PathState::NotASocket { kind } => write!(f, "not a socket but a {kind}"),
             PathState::CannotTell { errno } => {
-                write!(f, "cannot tell: {}", std::io::Error::from_raw_os_error(*errno))
+                write!(f, "cannot tell: {}", describe(Errno::from_raw_os_error(*errno)))
             }
         }
     }
@@ -88,7 +92,7 @@ impl fmt::Display for Status {
             Status::Gone => f.write_str("gone"),
             Status::Replaced => f.write_str("replaced"),
             Status::Unknown { errno } => {
-                write!(f, "unknown: {}", std::io::Error::from_raw_os_error(*errno))
+                write!(f, "unknown: {}", describe(Errno::from_raw_os_error(*errno)))
             }
         }
     }

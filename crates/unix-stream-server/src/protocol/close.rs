@@ -26,7 +26,7 @@ pub(crate) struct Retired {
 impl<S: Sys> Protocol<'_, S> {
     /// The end of a server that drops who is still queued. Says what stood at the name just before.
     pub(crate) fn close(&self, socket: S::Fd, id: FileId, life: Option<Lock<S::Fd>>) -> Result<Status> {
-        match self.lock(Purpose::Remove) {
+        match self.lock(Purpose::Lock) {
             Ok(locks) => {
                 let status = self.remove(id);
                 self.shut(&socket);
@@ -50,7 +50,7 @@ impl<S: Sys> Protocol<'_, S> {
         if status.is_stolen() {
             return Retired { status: Ok(status), is_shut: self.shut(socket) };
         }
-        let (status, lock) = match self.lock(Purpose::Remove) {
+        let (status, lock) = match self.lock(Purpose::Lock) {
             Ok(locks) => (self.remove(id), Some(locks.lock)),
             Err(error) => (self.without_lock(id, error), None),
         };
@@ -63,7 +63,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Takes the name back without touching the socket; `id` is kept alive by the caller's pin.
     pub(crate) fn unpublish(&self, id: FileId) -> Result<Status> {
-        match self.lock(Purpose::Remove) {
+        match self.lock(Purpose::Lock) {
             Ok(locks) => {
                 let status = self.remove(id);
                 self.unlock(locks.lock);
@@ -109,7 +109,7 @@ impl<S: Sys> Protocol<'_, S> {
         let Some(life) = life else { return };
         let lock_timeout = self.options.lock_timeout.min(END_TIMEOUT);
         let options = Options { lock_timeout, ..self.options.clone() };
-        if let Ok(locks) = (Protocol { options: &options, ..*self }).lock(Purpose::Remove) {
+        if let Ok(locks) = (Protocol { options: &options, ..*self }).lock(Purpose::Lock) {
             self.unlock_both(locks.lock, Some(life));
         }
     }

@@ -40,7 +40,7 @@ impl<S: Sys> Protocol<'_, S> {
             return Ok(None); // nothing is to be done, which needs no lock to be known
         }
         // Not as a start, which asks each time who lives at the path: that could be we ourselves, moved back.
-        let mut locks = match self.lock(Purpose::Remove) {
+        let mut locks = match self.lock(Purpose::Lock) {
             Ok(locks) => locks,
             Err(_) if self.status(id) == Status::Ours => return Ok(None),
             Err(error) => {

@@ -61,10 +61,11 @@ pub(super) struct Locks<Fd> {
 pub(super) enum Purpose {
     /// A server at the path. A live one there ends the wait; the life lock is taken too, if that is the scope.
     Publish,
-    /// The same, by one who holds the life lock already, or wants none.
-    PublishClaim,
-    /// To remove our own node. Who lives at the path is no matter: it is us.
-    Remove,
+    /// The path, by one who holds the life lock already or wants none: to publish a claim, to remove what is dead. A live
+    /// server there ends the wait.
+    Path,
+    /// The lock alone: to remove our own node, to heal, to start a server. Who lives at the path is no matter.
+    Lock,
     /// To have the life lock as well, by one who has published already.
     Succeed,
 }
@@ -72,7 +73,7 @@ pub(super) enum Purpose {
 impl Purpose {
     /// The path is wanted, so a live server there ends the wait.
     fn wants_path(self) -> bool {
-        matches!(self, Purpose::Publish | Purpose::PublishClaim)
+        matches!(self, Purpose::Publish | Purpose::Path)
     }
 
     fn wants_life(self) -> bool {

@@ -11,7 +11,7 @@ impl<S: Sys> Protocol<'_, S> {
     /// One try. It does not look at the path: whoever waits for a server connects, and a look would be one client more.
     pub(crate) fn try_start_lock(&self) -> Result<Lock<S::Fd>> {
         let options = Options { lock_timeout: Duration::ZERO, ..self.options.clone() };
-        Protocol { options: &options, ..*self }.lock(Purpose::Remove).map(|locks| locks.lock)
+        Protocol { options: &options, ..*self }.lock(Purpose::Lock).map(|locks| locks.lock)
     }
 
     pub(crate) fn end_start_lock(&self, lock: Lock<S::Fd>) {

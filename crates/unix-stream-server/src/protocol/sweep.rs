@@ -48,7 +48,7 @@ impl<S: Sys> Protocol<'_, S> {
             return Ok(Swept { state, removed: Vec::new() });
         }
         // A server that goes live while we wait is the answer; who is listed as one need not be looked at.
-        let purpose = if sweep.sockets { Purpose::PublishClaim } else { Purpose::Remove };
+        let purpose = if sweep.sockets { Purpose::Path } else { Purpose::Lock };
         let Locks { lock, .. } = self.lock(purpose)?;
         // A lock that a dead holder had left goes with ours: they are the same file.
         let mut removed = if lock.is_inherited() { vec![Left::Lock] } else { Vec::new() };

@@ -219,7 +219,7 @@ impl Party {
                 }
             }
             Party::Clean => {
-                let cleaned = with_protocol(sim, self, |protocol| begin(protocol)?.clean());
+                let cleaned = with_protocol(sim, self, |protocol| begin(protocol)?.remove_dead());
                 note(sim, cleaned.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Sweep => {
