@@ -89,7 +89,7 @@ impl Supervised {
             }
             if self.nobody_left || self.status.is_some_and(|status| status.exit_status() != Some(0)) {
                 let (path, how) = (args.path.display(), self.status.map_or_else(String::new, how_it_ended));
-                let why = format_args!("cannot start the server of {path}: PROG ended{how} before it listened there");
+                let why = format!("cannot start the server of {path}: PROG ended{how} before it listened there");
                 return Err(failed(why));
             }
             let Some(pause) = retry.pause() else { return Ok(false) };
