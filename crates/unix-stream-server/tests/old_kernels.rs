@@ -105,24 +105,7 @@ fn without_memory_that_a_fork_wipes_a_forked_child_still_takes_nothing() {
     whole_process(&this_test!(), || {
         let advice = u32::try_from(libc::MADV_WIPEONFORK).expect("a number");
         without(libc::SYS_madvise, Some((2, advice)), EINVAL);
-        let dir = Dir::new();
-        let path = dir.join("s");
-        let mut parents = Some(hasty().create(&path).expect("create"));
-        let ended = in_a_forked_child(|| {
-            let server = parents.take().expect("fork copies");
-            server.close().is_err_and(|error| error.kind() == ErrorKind::Forked)
-        });
-        assert_eq!(ended, 0);
-        let ended = in_a_forked_child(|| {
-            drop(parents.take());
-            true
-        });
-        assert_eq!(ended, 0);
-        let server = parents.expect("in the parent it was never taken");
-        assert_eq!(server.status(), Status::Ours);
-        assert_serves(&server, &path);
-        server.close().expect("close");
-        assert_eq!(dir.names(), [""; 0]);
+        assert_a_forked_child_takes_nothing();
     });
 }
 
@@ -131,17 +114,29 @@ fn without_memory_that_a_fork_wipes_a_forked_child_still_takes_nothing() {
 fn where_advice_on_memory_means_nothing_a_forked_child_still_takes_nothing() {
     whole_process(&this_test!(), || {
         without(libc::SYS_madvise, None, 0);
-        let dir = Dir::new();
-        let mut parents = Some(hasty().create(dir.join("s")).expect("create"));
-        let ended = in_a_forked_child(|| {
-            drop(parents.take());
-            true
-        });
-        assert_eq!(ended, 0);
-        let server = parents.expect("in the parent it was never taken");
-        assert_eq!(server.status(), Status::Ours);
-        server.close().expect("close");
+        assert_a_forked_child_takes_nothing();
     });
+}
+
+fn assert_a_forked_child_takes_nothing() {
+    let dir = Dir::new();
+    let path = dir.join("s");
+    let mut parents = Some(hasty().create(&path).expect("create"));
+    let ended = in_a_forked_child(|| {
+        let server = parents.take().expect("fork copies");
+        server.close().is_err_and(|error| error.kind() == ErrorKind::Forked)
+    });
+    assert_eq!(ended, 0);
+    let ended = in_a_forked_child(|| {
+        drop(parents.take());
+        true
+    });
+    assert_eq!(ended, 0);
+    let server = parents.expect("in the parent it was never taken");
+    assert_eq!(server.status(), Status::Ours);
+    assert_serves(&server, &path);
+    server.close().expect("close");
+    assert_eq!(dir.names(), [""; 0]);
 }
 
 /// NFS, ZFS before 2.2 and some FUSE have no flag for renameat2(2); before Linux 3.15 there is no such call.
