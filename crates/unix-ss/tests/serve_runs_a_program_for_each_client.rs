@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Place, ask, client, eventually, hear, run, text, unix_ss};
+use common::{Place, ask, client, eventually, hang_up, hear, run, text, unix_ss};
 
 #[test]
 fn a_client_hears_what_the_program_says_to_its_end() {
@@ -115,11 +115,11 @@ fn a_client_that_hangs_up_without_a_byte_starts_no_program() {
     first.write_all(b"x").expect("sent");
     std::io::Read::read_exact(&mut first, &mut [0]).expect("an echo");
     for _ in 0..10 {
-        drop(client(&place.path("s")));
+        hang_up(client(&place.path("s")));
     }
     let mut gone = client(&place.path("s"));
     gone.write_all(b"last words").expect("sent");
-    drop(gone);
+    hang_up(gone);
     drop(first);
     assert_eq!(ask(client(&place.path("s")), b"half-closed"), b"half-closed");
     // Itself, the one with last words, and the half-closed one.

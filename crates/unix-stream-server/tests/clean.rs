@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libc::{EACCES, ENOENT, ENOTSOCK};
 use rustix::fs::FlockOperation;
 use rustix::net::SocketType;
-use support::child::{self, Program};
+use support::child::{self, Program, whole_process};
 use support::dir::{Dir, beside, chmod, exists, put_file};
 use support::sockets::{assert_serves, bound, busy, put_dead, stranger};
 use support::wait::until;
@@ -189,38 +189,42 @@ fn a_dead_socket_that_its_owner_may_not_connect_to_goes_too() {
 /// However long a program that ignores the lock takes from bind to listen.
 #[test]
 fn a_socket_that_is_bound_and_does_not_listen_yet_stays_as_long_as_it_is_open() {
-    let dir = Dir::new();
-    if !are_sockets_listed(&dir) {
-        return not_tried("sockets between bind and listen: the kernel does not list them");
-    }
-    let socket = bound(&dir.join("s"), SocketType::STREAM);
-    age(&dir.join("s"));
-    assert_eq!(probe(dir.join("s")).expect("probe"), PathState::Dead, "as far as a connection tells");
-    for dry in [true, false] {
-        let found = clean_dir(&CleanOptions::new().dry_run(dry), dir.path());
-        assert_eq!(found, [("s".to_owned(), Leftover::Socket, "InUse".to_owned())]);
-    }
-    rustix::net::listen(&socket, 1).expect("listen");
-    assert_serves(&socket, &dir.join("s"));
-    drop(socket);
-    assert_eq!(clean_dir(&CleanOptions::new(), dir.path()), removed(&[("s", Leftover::Socket)]));
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        if !are_sockets_listed(&dir) {
+            return not_tried("sockets between bind and listen: the kernel does not list them");
+        }
+        let socket = bound(&dir.join("s"), SocketType::STREAM);
+        age(&dir.join("s"));
+        assert_eq!(probe(dir.join("s")).expect("probe"), PathState::Dead, "as far as a connection tells");
+        for dry in [true, false] {
+            let found = clean_dir(&CleanOptions::new().dry_run(dry), dir.path());
+            assert_eq!(found, [("s".to_owned(), Leftover::Socket, "InUse".to_owned())]);
+        }
+        rustix::net::listen(&socket, 1).expect("listen");
+        assert_serves(&socket, &dir.join("s"));
+        drop(socket);
+        assert_eq!(clean_dir(&CleanOptions::new(), dir.path()), removed(&[("s", Leftover::Socket)]));
+    });
 }
 
 /// By the kernel's list, so that an on-demand server is not started.
 #[test]
 fn live_servers_are_not_disturbed() {
-    let dir = Dir::new();
-    if !are_sockets_listed(&dir) {
-        return not_tried("to leave live servers undisturbed: the kernel does not list them");
-    }
-    let server = ServerSocket::create(dir.join("s")).expect("create");
-    age(server.local_path());
-    clean_dir(&CleanOptions::new(), dir.path());
-    let error = clean(&CleanOptions::new(), server.local_path()).1.expect_err("live");
-    assert_error(&error, ErrorKind::InUse, libc::EADDRINUSE);
-    assert_eq!(error.peer().and_then(|peer| peer.pid), Some(std::process::id()), "{error}");
-    server.set_nonblocking(true).expect("fcntl");
-    server.accept().expect_err("nobody has come");
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        if !are_sockets_listed(&dir) {
+            return not_tried("to leave live servers undisturbed: the kernel does not list them");
+        }
+        let server = ServerSocket::create(dir.join("s")).expect("create");
+        age(server.local_path());
+        clean_dir(&CleanOptions::new(), dir.path());
+        let error = clean(&CleanOptions::new(), server.local_path()).1.expect_err("live");
+        assert_error(&error, ErrorKind::InUse, libc::EADDRINUSE);
+        assert_eq!(error.peer().and_then(|peer| peer.pid), Some(std::process::id()), "{error}");
+        server.set_nonblocking(true).expect("fcntl");
+        server.accept().expect_err("nobody has come");
+    });
 }
 
 #[test]
@@ -269,40 +273,43 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
 /// A lock goes if nobody holds it, and if it is ours beyond doubt.
 #[test]
 fn locks_of_the_killed_go_and_those_of_the_living_and_of_others_stay() {
-    let dir = Dir::new();
-    for name in ["left.lock", "left.owner", "held.lock", "held.owner", "linked.lock"] {
-        put_file(&dir.join(name), b"", MARK);
-    }
-    put_file(&dir.join("full.lock"), b"x", MARK);
-    put_file(&dir.join("git.lock"), b"", 0o444);
-    put_file(&dir.join(".lock"), b"", MARK);
-    fs::create_dir(dir.join("d.lock")).expect("mkdir");
-    fs::hard_link(dir.join("linked.lock"), dir.join("link")).expect("link");
-    put_dead(&dir.join("held"));
-    age(&dir.join("held"));
-    let holders = ["held.lock", "held.owner"].map(|name| {
-        let file = fs::File::open(dir.join(name)).expect("open");
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).expect("flock");
-        file
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        for name in ["left.lock", "left.owner", "held.lock", "held.owner", "linked.lock"] {
+            put_file(&dir.join(name), b"", MARK);
+        }
+        put_file(&dir.join("full.lock"), b"x", MARK);
+        put_file(&dir.join("git.lock"), b"", 0o444);
+        put_file(&dir.join(".lock"), b"", MARK);
+        fs::create_dir(dir.join("d.lock")).expect("mkdir");
+        fs::hard_link(dir.join("linked.lock"), dir.join("link")).expect("link");
+        put_dead(&dir.join("held"));
+        age(&dir.join("held"));
+        let holders = ["held.lock", "held.owner"].map(|name| {
+            let file = fs::File::open(dir.join(name)).expect("open");
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).expect("flock");
+            file
+        });
+        let found = clean_dir(&CleanOptions::new(), dir.path());
+        let gone = found.iter().filter(|(.., came)| came == "Removed").map(|(name, what, _)| (name.as_str(), *what));
+        assert_eq!(
+            gone.collect::<Vec<_>>(),
+            [("left.lock", Leftover::Lock), ("left.owner", Leftover::LifeLock)],
+            "{found:?}"
+        );
+        let all =
+            [".lock", "d.lock", "full.lock", "git.lock", "held", "held.lock", "held.owner", "link", "linked.lock"];
+        assert_eq!(dir.names(), all);
+        // The server that holds only its life lock drains or prepares: its path is not to be touched.
+        let [short, life] = holders;
+        drop(short);
+        let found = clean_dir(&CleanOptions::new(), dir.path());
+        assert!(found.contains(&("held".to_owned(), Leftover::Socket, "InUse".to_owned())), "{found:?}");
+        assert!(exists(&dir.join("held")) && exists(&dir.join("held.owner")));
+        drop(life);
+        clean_dir(&CleanOptions::new(), dir.path());
+        assert!(!exists(&dir.join("held")) && !exists(&dir.join("held.owner")));
     });
-    let found = clean_dir(&CleanOptions::new(), dir.path());
-    let gone = found.iter().filter(|(.., came)| came == "Removed").map(|(name, what, _)| (name.as_str(), *what));
-    assert_eq!(
-        gone.collect::<Vec<_>>(),
-        [("left.lock", Leftover::Lock), ("left.owner", Leftover::LifeLock)],
-        "{found:?}"
-    );
-    let all = [".lock", "d.lock", "full.lock", "git.lock", "held", "held.lock", "held.owner", "link", "linked.lock"];
-    assert_eq!(dir.names(), all);
-    // The server that holds only its life lock drains or prepares: its path is not to be touched.
-    let [short, life] = holders;
-    drop(short);
-    let found = clean_dir(&CleanOptions::new(), dir.path());
-    assert!(found.contains(&("held".to_owned(), Leftover::Socket, "InUse".to_owned())), "{found:?}");
-    assert!(exists(&dir.join("held")) && exists(&dir.join("held.owner")));
-    drop(life);
-    clean_dir(&CleanOptions::new(), dir.path());
-    assert!(!exists(&dir.join("held")) && !exists(&dir.join("held.owner")));
 }
 
 #[test]
@@ -364,36 +371,41 @@ fn hashed(name: &str, suffix: &str) -> String {
 /// A start of a long name binds beside it first. Its lock is the name's, which only the hash of the name tells.
 #[test]
 fn the_temporary_name_of_a_killed_start_goes_and_that_of_one_at_work_stays() {
-    // With a lock of its own name; with one that is a hash; with a life lock alone that is a hash.
-    for length in [80, 249, 250, 255] {
-        let name = "n".repeat(length);
-        let lock = if length > 250 { hashed(&name, ".lock") } else { format!("{name}.lock") };
-        let dir = Dir::new();
-        put_dead(&dir.join(temporary(&name)));
-        put_file(&dir.join(&lock), b"", MARK);
-        let owner = if length > 249 { hashed(&name, ".owner") } else { format!("{name}.owner") };
-        put_file(&dir.join(owner), b"", MARK);
-        age(&dir.join(temporary(&name)));
-        let holder = fs::File::open(dir.join(&lock)).expect("open");
-        rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
-        let before = dir.files();
-        clean_dir(&CleanOptions::new(), dir.path());
-        assert_eq!(dir.files(), before, "a start stands between bind and rename");
-        drop(holder);
-        clean_dir(&CleanOptions::new(), dir.path());
-        assert_eq!(dir.names(), [""; 0], "{length}");
-        // Beside a server of that name; and left alone by its lock, which somebody took away.
-        let server = ServerSocket::create(dir.join(&name));
-        put_dead(&dir.join(temporary(&name)));
-        age(&dir.join(temporary(&name)));
-        clean_dir(&CleanOptions::new(), dir.path());
-        assert!(!exists(&dir.join(temporary(&name))), "{length}: {:?}", dir.names());
-        let server = server.expect("create");
-        assert_serves(&server, server.local_path());
-        drop(server);
-        put_old_dead(&dir.join(temporary(&name)));
-        assert_eq!(clean_dir(&CleanOptions::new(), dir.path()), removed(&[(&temporary(&name), Leftover::Temporary)]));
-    }
+    whole_process(&this_test!(), || {
+        // With a lock of its own name; with one that is a hash; with a life lock alone that is a hash.
+        for length in [80, 249, 250, 255] {
+            let name = "n".repeat(length);
+            let lock = if length > 250 { hashed(&name, ".lock") } else { format!("{name}.lock") };
+            let dir = Dir::new();
+            put_dead(&dir.join(temporary(&name)));
+            put_file(&dir.join(&lock), b"", MARK);
+            let owner = if length > 249 { hashed(&name, ".owner") } else { format!("{name}.owner") };
+            put_file(&dir.join(owner), b"", MARK);
+            age(&dir.join(temporary(&name)));
+            let holder = fs::File::open(dir.join(&lock)).expect("open");
+            rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
+            let before = dir.files();
+            clean_dir(&CleanOptions::new(), dir.path());
+            assert_eq!(dir.files(), before, "a start stands between bind and rename");
+            drop(holder);
+            clean_dir(&CleanOptions::new(), dir.path());
+            assert_eq!(dir.names(), [""; 0], "{length}");
+            // Beside a server of that name; and left alone by its lock, which somebody took away.
+            let server = ServerSocket::create(dir.join(&name));
+            put_dead(&dir.join(temporary(&name)));
+            age(&dir.join(temporary(&name)));
+            clean_dir(&CleanOptions::new(), dir.path());
+            assert!(!exists(&dir.join(temporary(&name))), "{length}: {:?}", dir.names());
+            let server = server.expect("create");
+            assert_serves(&server, server.local_path());
+            drop(server);
+            put_old_dead(&dir.join(temporary(&name)));
+            assert_eq!(
+                clean_dir(&CleanOptions::new(), dir.path()),
+                removed(&[(&temporary(&name), Leftover::Temporary)])
+            );
+        }
+    });
 }
 
 #[test]
@@ -697,7 +709,7 @@ fn a_cleaning_by_root_takes_nothing_from_another_users_servers() {
         return not_tried("a cleaning by root: needs root");
     }
     // Children of other tests would have copies of the listeners, for a moment, and those are as good as live servers.
-    child::whole_process(&this_test!(), || {
+    whole_process(&this_test!(), || {
         let dir = Dir::new();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {

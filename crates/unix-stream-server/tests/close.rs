@@ -291,28 +291,30 @@ fn a_close_that_runs_out_of_descriptors_ends_the_server_and_says_what_it_left() 
 
 #[test]
 fn a_drop_is_silent_and_removes_the_path() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    drop(ServerSocket::create(&path).expect("create"));
-    assert_eq!(dir.names(), [""; 0]);
-    let panicked = std::thread::spawn({
-        let path = path.clone();
-        move || {
-            let _server = ServerSocket::create(path).expect("create");
-            std::panic::resume_unwind(Box::new("no message"));
-        }
-    });
-    assert!(panicked.join().is_err());
-    assert_eq!(dir.names(), [""; 0]);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        drop(ServerSocket::create(&path).expect("create"));
+        assert_eq!(dir.names(), [""; 0]);
+        let panicked = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let _server = ServerSocket::create(path).expect("create");
+                std::panic::resume_unwind(Box::new("no message"));
+            }
+        });
+        assert!(panicked.join().is_err());
+        assert_eq!(dir.names(), [""; 0]);
 
-    // Without the lock: nothing is removed, nothing waited for that a drop may not wait for.
-    let server = ServerSocket::builder().lock_timeout(Duration::MAX).create(&path).expect("create");
-    put_file(&dir.join("s.lock"), b"", 0o644);
-    let before = dir.files();
-    support::wait::within(support::PATIENCE, move || drop(server));
-    assert_eq!(dir.files(), before);
-    fs::remove_file(dir.join("s.lock")).expect("unlink");
-    ServerSocket::create(&path).expect("create").close().expect("close");
+        // Without the lock: nothing is removed, nothing waited for that a drop may not wait for.
+        let server = ServerSocket::builder().lock_timeout(Duration::MAX).create(&path).expect("create");
+        put_file(&dir.join("s.lock"), b"", 0o644);
+        let before = dir.files();
+        support::wait::within(support::PATIENCE, move || drop(server));
+        assert_eq!(dir.files(), before);
+        fs::remove_file(dir.join("s.lock")).expect("unlink");
+        ServerSocket::create(&path).expect("create").close().expect("close");
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use support::child::whole_process;
 use support::dir::Dir;
 use unix_stream_server::{ErrorKind, LostListener, ServerSocket, is_local, lost_listeners};
 
@@ -34,62 +35,70 @@ fn assert_lost(path: &Path, count: usize) {
 
 #[test]
 fn a_listener_is_lost_when_its_path_was_deleted_or_leads_elsewhere_and_only_then() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    assert_lost(&path, 0);
-    let robbed = UnixListener::bind(&path).expect("a socket");
-    assert_lost(&path, 0);
-    fs::remove_file(&path).expect("removed");
-    assert_lost(&path, 1);
-    let thief = UnixListener::bind(&path).expect("a socket");
-    assert_lost(&path, 1);
-    fs::remove_file(&path).expect("removed");
-    fs::write(&path, "").expect("a file");
-    assert_lost(&path, 2);
-    drop(robbed);
-    assert_lost(&path, 1);
-    drop(thief);
-    assert_lost(&path, 0);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        assert_lost(&path, 0);
+        let robbed = UnixListener::bind(&path).expect("a socket");
+        assert_lost(&path, 0);
+        fs::remove_file(&path).expect("removed");
+        assert_lost(&path, 1);
+        let thief = UnixListener::bind(&path).expect("a socket");
+        assert_lost(&path, 1);
+        fs::remove_file(&path).expect("removed");
+        fs::write(&path, "").expect("a file");
+        assert_lost(&path, 2);
+        drop(robbed);
+        assert_lost(&path, 1);
+        drop(thief);
+        assert_lost(&path, 0);
+    });
 }
 
 #[test]
 fn it_is_found_by_a_path_through_a_link_as_well() {
-    let dir = Dir::new();
-    fs::create_dir(dir.join("real")).expect("a directory");
-    std::os::unix::fs::symlink("real", dir.join("link")).expect("a link");
-    let _robbed = UnixListener::bind(dir.join("real/s")).expect("a socket");
-    fs::remove_file(dir.join("real/s")).expect("removed");
-    assert_lost(&dir.join("link/s"), 1);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        fs::create_dir(dir.join("real")).expect("a directory");
+        std::os::unix::fs::symlink("real", dir.join("link")).expect("a link");
+        let _robbed = UnixListener::bind(dir.join("real/s")).expect("a socket");
+        fs::remove_file(dir.join("real/s")).expect("removed");
+        assert_lost(&dir.join("link/s"), 1);
+    });
 }
 
 #[test]
 fn nobody_is_asked() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let listener = UnixListener::bind(&path).expect("a socket");
-    listener.set_nonblocking(true).expect("fcntl");
-    assert_lost(&path, 0);
-    fs::remove_file(&path).expect("removed");
-    assert_lost(&path, 1);
-    assert!(listener.accept().is_err(), "it connected");
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        listener.set_nonblocking(true).expect("fcntl");
+        assert_lost(&path, 0);
+        fs::remove_file(&path).expect("removed");
+        assert_lost(&path, 1);
+        assert!(listener.accept().is_err(), "it connected");
+    });
 }
 
 #[test]
 fn a_predecessor_is_lost_until_it_has_shut_its_socket_also_one_that_took_over_itself() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let builder = ServerSocket::builder().replaceable(true).take_over(true);
-    let first = builder.create(&path).expect("a server");
-    // Bound to the temporary name, which is what the kernel lists it by.
-    let second = builder.create(&path).expect("a successor");
-    assert_lost(&path, 1);
-    let third = builder.create(&path).expect("a successor");
-    assert_lost(&path, 2);
-    let drain = second.drain().expect("a drain");
-    assert_lost(&path, 1);
-    drop((first, drain));
-    assert_lost(&path, 0);
-    third.close().expect("closed");
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let builder = ServerSocket::builder().replaceable(true).take_over(true);
+        let first = builder.create(&path).expect("a server");
+        // Bound to the temporary name, which is what the kernel lists it by.
+        let second = builder.create(&path).expect("a successor");
+        assert_lost(&path, 1);
+        let third = builder.create(&path).expect("a successor");
+        assert_lost(&path, 2);
+        let drain = second.drain().expect("a drain");
+        assert_lost(&path, 1);
+        drop((first, drain));
+        assert_lost(&path, 0);
+        third.close().expect("closed");
+    });
 }
 
 #[test]

@@ -154,21 +154,24 @@ fn nor_is_a_slow_one_that_makes_its_socket_itself() {
 #[test]
 fn a_server_that_dies_while_starting_is_told_with_its_status_and_its_clients_are_reset() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
+    match child::role().as_deref() {
+        None | Some("body") => {}
+        Some(role) => serve(role),
     }
-    let home = Household::new(&test);
-    let (path, command) = (home.path(), home.server("die"));
-    let starter = Worker::start(move || connect_or_start(&path, &command));
-    until("the server was started", || home.started().len() == 1);
-    let mut queued = connect(home.path()).expect("queued");
-    home.say();
-    let error = starter.result().expect_err("it has died");
-    assert_error(&error, ErrorKind::StartFailed, ECONNRESET);
-    assert_eq!(error.exit_status().and_then(|status| status.code()), Some(3), "{error}");
-    queued.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
-    assert_eq!(queued.read(&mut [0]).expect_err("reset").kind(), IoErrorKind::ConnectionReset);
-    assert!(left(&home).is_empty(), "{:?}", left(&home));
+    whole_process(&test, || {
+        let home = Household::new(&test);
+        let (path, command) = (home.path(), home.server("die"));
+        let starter = Worker::start(move || connect_or_start(&path, &command));
+        until("the server was started", || home.started().len() == 1);
+        let mut queued = connect(home.path()).expect("queued");
+        home.say();
+        let error = starter.result().expect_err("it has died");
+        assert_error(&error, ErrorKind::StartFailed, ECONNRESET);
+        assert_eq!(error.exit_status().and_then(|status| status.code()), Some(3), "{error}");
+        queued.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
+        assert_eq!(queued.read(&mut [0]).expect_err("reset").kind(), IoErrorKind::ConnectionReset);
+        assert!(left(&home).is_empty(), "{:?}", left(&home));
+    });
 }
 
 /// The lock is waited for by whoever is to remove what is dead.
@@ -299,36 +302,38 @@ fn a_full_backlog_keeps_the_starter_from_nothing() {
 
 #[test]
 fn what_can_be_wrong_is_told_before_anything_is_left() {
-    let home = Household::new("none");
-    let check = |path: &Path, command: &StartCommand, kind, errno| {
-        for wait in [false, true] {
-            let error = connect_or_start(path, &command.clone().wait_listen(wait)).expect_err("wrong");
-            assert_error(&error, kind, errno);
-            assert_eq!(error.exit_status(), None);
-        }
-    };
-    let path = home.path();
-    put_file(&home.dir.join("data"), b"not a program", 0o644);
-    put_file(&home.dir.join("text"), b"no interpreter", 0o755);
-    let run = |program: &str| StartCommand::new(program).timeout(PATIENCE);
-    let inside = |name: &str| home.dir.join(name).to_str().expect("text").to_owned();
-    // Where PATH has a directory that may not be searched, it is EACCES, as of execvp(3).
-    let nowhere = run("no-such-program-anywhere").env("PATH", "/usr/bin:/bin");
-    check(&path, &nowhere, ErrorKind::StartFailed, ENOENT);
-    check(&path, &run(""), ErrorKind::StartFailed, ENOENT);
-    check(&path, &run(&inside("none")), ErrorKind::StartFailed, ENOENT);
-    check(&path, &run(&inside("data")), ErrorKind::StartFailed, EACCES);
-    check(&path, &run("/"), ErrorKind::StartFailed, EACCES);
-    check(&path, &run(&inside("text")), ErrorKind::StartFailed, libc::ENOEXEC);
-    check(&path, &run("true").arg("a\0b"), ErrorKind::Invalid, EINVAL);
-    check(&path, &run("true").log_file(home.dir.join("none/log")), ErrorKind::System, ENOENT);
-    check(&path, &run("true").log_file(home.dir.join("word")), ErrorKind::System, libc::ENXIO);
-    check(&home.dir.join("none/s"), &run("true"), ErrorKind::System, ENOENT);
-    check(&home.dir.join("data/s"), &run("true"), ErrorKind::System, ENOTDIR);
-    check(&home.dir.join("data"), &run("true"), ErrorKind::NotASocket, ENOTSOCK);
-    check(Path::new(""), &run("true"), ErrorKind::Invalid, EINVAL);
-    assert_eq!(left(&home), ["data", "text"]);
-    assert_eq!(fs::read(home.dir.join("data")).expect("a file"), b"not a program");
+    whole_process(&this_test!(), || {
+        let home = Household::new("none");
+        let check = |path: &Path, command: &StartCommand, kind, errno| {
+            for wait in [false, true] {
+                let error = connect_or_start(path, &command.clone().wait_listen(wait)).expect_err("wrong");
+                assert_error(&error, kind, errno);
+                assert_eq!(error.exit_status(), None);
+            }
+        };
+        let path = home.path();
+        put_file(&home.dir.join("data"), b"not a program", 0o644);
+        put_file(&home.dir.join("text"), b"no interpreter", 0o755);
+        let run = |program: &str| StartCommand::new(program).timeout(PATIENCE);
+        let inside = |name: &str| home.dir.join(name).to_str().expect("text").to_owned();
+        // Where PATH has a directory that may not be searched, it is EACCES, as of execvp(3).
+        let nowhere = run("no-such-program-anywhere").env("PATH", "/usr/bin:/bin");
+        check(&path, &nowhere, ErrorKind::StartFailed, ENOENT);
+        check(&path, &run(""), ErrorKind::StartFailed, ENOENT);
+        check(&path, &run(&inside("none")), ErrorKind::StartFailed, ENOENT);
+        check(&path, &run(&inside("data")), ErrorKind::StartFailed, EACCES);
+        check(&path, &run("/"), ErrorKind::StartFailed, EACCES);
+        check(&path, &run(&inside("text")), ErrorKind::StartFailed, libc::ENOEXEC);
+        check(&path, &run("true").arg("a\0b"), ErrorKind::Invalid, EINVAL);
+        check(&path, &run("true").log_file(home.dir.join("none/log")), ErrorKind::System, ENOENT);
+        check(&path, &run("true").log_file(home.dir.join("word")), ErrorKind::System, libc::ENXIO);
+        check(&home.dir.join("none/s"), &run("true"), ErrorKind::System, ENOENT);
+        check(&home.dir.join("data/s"), &run("true"), ErrorKind::System, ENOTDIR);
+        check(&home.dir.join("data"), &run("true"), ErrorKind::NotASocket, ENOTSOCK);
+        check(Path::new(""), &run("true"), ErrorKind::Invalid, EINVAL);
+        assert_eq!(left(&home), ["data", "text"]);
+        assert_eq!(fs::read(home.dir.join("data")).expect("a file"), b"not a program");
+    });
 }
 
 #[test]
@@ -519,25 +524,27 @@ fn a_long_path_and_a_relative_one_are_started_at_too() {
 
 #[test]
 fn who_is_queued_is_listed_without_being_accepted() {
-    let home = Household::new("none");
-    let server = ServerSocket::create(home.path()).expect("create");
-    match queued_clients(&server) {
-        Ok(none) => assert!(none.is_empty()),
-        Err(error) => return support::not_tried(&format!("the kernel lists no queues: {error}")),
-    }
-    let connect = || connect(home.path()).expect("connect");
-    let (gone, silent, sent) = (connect(), connect(), connect());
-    drop(gone);
-    std::io::Write::write_all(&mut &sent, b"x").expect("write");
-    let queued = queued_clients(&server).expect("listed");
-    assert_eq!(queued.iter().map(|client| client.is_gone()).collect::<Vec<_>>(), [true, false, false]);
-    let words: Vec<_> = queued.iter().map(|client| client.has_sent()).collect();
-    assert_eq!(words, [None, Some(false), Some(true)]);
-    drop(silent);
-    let again = queued_clients(&server).expect("listed");
-    assert!(again[1].is_gone() && again[2] == queued[2]);
-    server.accept().expect("accept");
-    assert_eq!(queued_clients(&server).expect("listed").len(), 2);
-    assert!(matches!(probe(home.path()).expect("probe"), PathState::Live { .. }));
-    within(PATIENCE, move || server.close()).expect("close");
+    whole_process(&this_test!(), || {
+        let home = Household::new("none");
+        let server = ServerSocket::create(home.path()).expect("create");
+        match queued_clients(&server) {
+            Ok(none) => assert!(none.is_empty()),
+            Err(error) => return support::not_tried(&format!("the kernel lists no queues: {error}")),
+        }
+        let connect = || connect(home.path()).expect("connect");
+        let (gone, silent, sent) = (connect(), connect(), connect());
+        drop(gone);
+        std::io::Write::write_all(&mut &sent, b"x").expect("write");
+        let queued = queued_clients(&server).expect("listed");
+        assert_eq!(queued.iter().map(|client| client.is_gone()).collect::<Vec<_>>(), [true, false, false]);
+        let words: Vec<_> = queued.iter().map(|client| client.has_sent()).collect();
+        assert_eq!(words, [None, Some(false), Some(true)]);
+        drop(silent);
+        let again = queued_clients(&server).expect("listed");
+        assert!(again[1].is_gone() && again[2] == queued[2]);
+        server.accept().expect("accept");
+        assert_eq!(queued_clients(&server).expect("listed").len(), 2);
+        assert!(matches!(probe(home.path()).expect("probe"), PathState::Live { .. }));
+        within(PATIENCE, move || server.close()).expect("close");
+    });
 }

@@ -59,20 +59,22 @@ fn a_successor_has_the_path_at_once_and_the_life_lock_when_its_predecessor_has_d
 
 #[test]
 fn while_it_waits_a_successor_is_in_use_to_all_others() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let old = heir().create(&path).expect("create");
-    let mut new = heir().create(&path).expect("take over");
-    let before = dir.files();
-    for builder in [heir(), successor(), ServerSocket::builder()] {
-        assert_error(&builder.create(&path).expect_err("in use"), ErrorKind::InUse, EADDRINUSE);
-        assert_eq!(dir.files(), before);
-    }
-    assert_eq!(old.until_replaced().grace(Duration::ZERO).count(), 0);
-    new.wait_for_predecessor(support::PATIENCE).expect("it has ended");
-    assert_serves(&new, &path);
-    new.close().expect("close");
-    assert_eq!(dir.names(), [""; 0]);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let old = heir().create(&path).expect("create");
+        let mut new = heir().create(&path).expect("take over");
+        let before = dir.files();
+        for builder in [heir(), successor(), ServerSocket::builder()] {
+            assert_error(&builder.create(&path).expect_err("in use"), ErrorKind::InUse, EADDRINUSE);
+            assert_eq!(dir.files(), before);
+        }
+        assert_eq!(old.until_replaced().grace(Duration::ZERO).count(), 0);
+        new.wait_for_predecessor(support::PATIENCE).expect("it has ended");
+        assert_serves(&new, &path);
+        new.close().expect("close");
+        assert_eq!(dir.names(), [""; 0]);
+    });
 }
 
 #[test]

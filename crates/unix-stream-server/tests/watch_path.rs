@@ -193,34 +193,38 @@ fn the_death_of_a_server_is_told_though_no_file_changes() {
 
 #[test]
 fn a_socket_that_is_closed_by_a_process_that_lives_on_is_told() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let server = stranger(&path);
-    let mut watch = PathWatch::new(&path).expect("watch");
-    assert_told(&mut watch, Ours, is_live);
-    drop(server);
-    assert_told(&mut watch, Gone, is_dead);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let server = stranger(&path);
+        let mut watch = PathWatch::new(&path).expect("watch");
+        assert_told(&mut watch, Ours, is_live);
+        drop(server);
+        assert_told(&mut watch, Gone, is_dead);
+    });
 }
 
 #[test]
 fn what_is_no_change_of_owner_or_state_is_not_told() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let server = stranger(&path);
-    let mut watch = PathWatch::new(&path).expect("watch");
-    assert_told(&mut watch, Ours, is_live);
-    chmod(&path, 0o666);
-    put_file(&dir.join("other"), b"", 0o600);
-    fs::rename(dir.join("other"), dir.join("another")).expect("rename");
-    assert_eq!(watch.check().expect("a check"), None);
-    assert_silent(&mut watch);
-    // Nobody has been there to look.
-    server.set_nonblocking(true).expect("fcntl");
-    assert_eq!(server.accept().expect_err("nobody").kind(), std::io::ErrorKind::WouldBlock);
-    put_file(&dir.join("more"), b"", 0o600);
-    assert!(is_readable(&watch));
-    assert_eq!(watch.check().expect("a check"), None);
-    assert!(!is_readable(&watch), "a check takes all");
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let server = stranger(&path);
+        let mut watch = PathWatch::new(&path).expect("watch");
+        assert_told(&mut watch, Ours, is_live);
+        chmod(&path, 0o666);
+        put_file(&dir.join("other"), b"", 0o600);
+        fs::rename(dir.join("other"), dir.join("another")).expect("rename");
+        assert_eq!(watch.check().expect("a check"), None);
+        assert_silent(&mut watch);
+        // Nobody has been there to look.
+        server.set_nonblocking(true).expect("fcntl");
+        assert_eq!(server.accept().expect_err("nobody").kind(), std::io::ErrorKind::WouldBlock);
+        put_file(&dir.join("more"), b"", 0o600);
+        assert!(is_readable(&watch));
+        assert_eq!(watch.check().expect("a check"), None);
+        assert!(!is_readable(&watch), "a check takes all");
+    });
 }
 
 #[test]
@@ -261,30 +265,32 @@ fn changes_behind_a_symbolic_link_are_found() {
 
 #[test]
 fn a_directory_that_goes_and_comes_is_followed() {
-    let dir = Dir::new();
-    let d = dir.join("d");
-    fs::create_dir(&d).expect("mkdir");
-    let server = stranger(&d.join("s"));
-    let mut watch = PathWatch::new(d.join("s")).expect("watch");
-    assert_told(&mut watch, Ours, is_live);
-    fs::rename(&d, dir.join("e")).expect("rename");
-    assert_told(&mut watch, Gone, is_absent);
-    fs::create_dir(&d).expect("mkdir");
-    let second = stranger(&d.join("s"));
-    assert_told(&mut watch, Replaced, is_live);
-    // It is the new one that is listened to.
-    fs::remove_file(d.join("s")).expect("unlink");
-    assert_told(&mut watch, Gone, is_absent);
-    fs::remove_dir(&d).expect("rmdir");
-    assert_silent(&mut watch);
-    assert!(watch.is_polling());
-    fs::rename(dir.join("e"), &d).expect("rename");
-    assert_told(&mut watch, Back, is_live);
-    support::wait::until("the directory is listened to again", || {
-        assert_eq!(watch.check().expect("a check"), None);
-        !watch.is_polling()
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let d = dir.join("d");
+        fs::create_dir(&d).expect("mkdir");
+        let server = stranger(&d.join("s"));
+        let mut watch = PathWatch::new(d.join("s")).expect("watch");
+        assert_told(&mut watch, Ours, is_live);
+        fs::rename(&d, dir.join("e")).expect("rename");
+        assert_told(&mut watch, Gone, is_absent);
+        fs::create_dir(&d).expect("mkdir");
+        let second = stranger(&d.join("s"));
+        assert_told(&mut watch, Replaced, is_live);
+        // It is the new one that is listened to.
+        fs::remove_file(d.join("s")).expect("unlink");
+        assert_told(&mut watch, Gone, is_absent);
+        fs::remove_dir(&d).expect("rmdir");
+        assert_silent(&mut watch);
+        assert!(watch.is_polling());
+        fs::rename(dir.join("e"), &d).expect("rename");
+        assert_told(&mut watch, Back, is_live);
+        support::wait::until("the directory is listened to again", || {
+            assert_eq!(watch.check().expect("a check"), None);
+            !watch.is_polling()
+        });
+        drop((server, second));
     });
-    drop((server, second));
 }
 
 #[test]

@@ -8,11 +8,12 @@ pub mod users;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Generous: a slow machine is no failure, waiting for ever is.
@@ -127,9 +128,14 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A socket that nobody listens on.
+/// A socket that nobody listens on, nor ever did: a process that another test is just starting would have a copy.
 pub fn put_dead(path: &Path) {
-    drop(UnixListener::bind(path).expect("bind"));
+    mknodat(CWD, path, FileType::Socket, Mode::from_raw_mode(0o777), 0).expect("mknod");
+}
+
+/// Ends the connection as the end of a process would, though one that another test is just starting may have a copy.
+pub fn hang_up(stream: UnixStream) {
+    stream.shutdown(Shutdown::Both).expect("shut");
 }
 
 pub fn client(path: &Path) -> UnixStream {

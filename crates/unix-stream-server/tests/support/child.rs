@@ -66,6 +66,9 @@ pub fn listen() -> String {
 }
 
 /// Runs the body of a test in a process of its own: `whole_process(&this_test!(), || ...)`.
+///
+/// Also for a test that closes something and looks at once whether it is closed: a process that another test of the same
+/// program starts has everything open, close-on-exec or not, from its fork until its exec. `.ci/amid-forks` finds who forgot.
 #[track_caller]
 pub fn whole_process(test: &str, body: impl FnOnce()) {
     match role() {

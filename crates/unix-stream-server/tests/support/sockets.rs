@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -19,10 +20,10 @@ pub fn bound(path: &Path, kind: SocketType) -> OwnedFd {
     socket
 }
 
-/// A dead socket. It never listened, so that not even a copy of its descriptor in a child of another test that is
-/// just being started can make it look alive.
+/// A dead socket: what is left when the last descriptor of one is closed. It never had any, so that not even a copy in a
+/// process that another test is just starting can make it look alive.
 pub fn put_dead(path: &Path) {
-    drop(bound(path, SocketType::STREAM));
+    mknodat(CWD, path, FileType::Socket, Mode::from_raw_mode(0o777), 0).expect("mknod");
 }
 
 /// A live server of a stranger, who knows no lock.
