@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use support::child::whole_process;
 use support::dir::Dir;
 use support::sockets::{assert_serves, fill};
 use support::succession::{GRACE, ask, hear, next_that_stays, replaceable, serve, successor};
@@ -153,33 +154,37 @@ fn a_server_that_was_replaced_goes_on_accepting_hands_out_its_queue_and_ends() {
 
 #[test]
 fn without_a_grace_time_it_still_hands_out_its_queue() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let old = replaceable().create(&path).expect("create");
-    let queued: Vec<_> = (0..20).map(|_| connect(&path).expect("connect")).collect();
-    let new = successor().create(&path).expect("take over");
-    assert_eq!(serve(old, "old", Duration::ZERO).result(), 20);
-    for client in queued {
-        assert_eq!(hear(client), "old");
-    }
-    assert_eq!(new.status(), Status::Ours);
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let old = replaceable().create(&path).expect("create");
+        let queued: Vec<_> = (0..20).map(|_| connect(&path).expect("connect")).collect();
+        let new = successor().create(&path).expect("take over");
+        assert_eq!(serve(old, "old", Duration::ZERO).result(), 20);
+        for client in queued {
+            assert_eq!(hear(client), "old");
+        }
+        assert_eq!(new.status(), Status::Ours);
+    });
 }
 
 #[test]
 fn who_asked_or_knocked_and_left_is_no_client() {
-    let dir = Dir::new();
-    let path = dir.join("s");
-    let old = replaceable().create(&path).expect("create");
-    let new = successor().create(&path).expect("take over");
-    // Two connections are in its queue, and nobody behind them.
-    assert_eq!(old.until_replaced().grace(Duration::ZERO).count(), 0);
-    // Whoever has spoken and left is one.
-    let mut client = connect(&path).expect("connect");
-    client.write_all(b"fire and forget").expect("write");
-    drop(client);
-    let last = successor().create(&path).expect("take over");
-    assert_eq!(new.until_replaced().grace(Duration::ZERO).count(), 1);
-    last.close().expect("close");
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let old = replaceable().create(&path).expect("create");
+        let new = successor().create(&path).expect("take over");
+        // Two connections are in its queue, and nobody behind them.
+        assert_eq!(old.until_replaced().grace(Duration::ZERO).count(), 0);
+        // Whoever has spoken and left is one.
+        let mut client = connect(&path).expect("connect");
+        client.write_all(b"fire and forget").expect("write");
+        drop(client);
+        let last = successor().create(&path).expect("take over");
+        assert_eq!(new.until_replaced().grace(Duration::ZERO).count(), 1);
+        last.close().expect("close");
+    });
 }
 
 #[test]
