@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use crate::json;
 use crate::message::one_line;
 
-/// Keys are only ever added; `path` is null where it is about none.
+/// Keys are only ever added. `path` is null where it is about none, and in an error, whose message names it.
 #[derive(Serialize)]
 pub(super) struct Line {
     time: String,
