@@ -533,6 +533,23 @@ fn a_held_life_lock_is_told_where_no_server_is() {
     assert!(left["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("unix-ss clean ")), "{left}");
 }
 
+/// As of a server that drains, or was killed while its child keeps the lock.
+#[test]
+fn a_held_life_lock_is_told_beside_a_dead_socket_too() {
+    let place = Place::new();
+    put_dead(&place.path("s"));
+    mark(&place.path("s.owner"));
+    chmod(&place.path("s.owner"), 0o1400);
+    let held = fs::File::open(place.path("s.owner")).expect("a file");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    // The socket is young for a second.
+    let findings = in_the_end(&place, &place.path("s"), "life-lock-held");
+    findings.has("note", "life-lock-held", &place.path("s.owner"));
+    let dead = findings.has("warning", "socket-dead", &place.path("s"));
+    assert!(dead["remedy"].as_str().is_some_and(|remedy| remedy.contains("life-lock-held")), "{dead}");
+    drop(held);
+}
+
 #[test]
 fn a_live_server_with_a_life_lock_is_well() {
     let place = Place::new();

@@ -1,6 +1,7 @@
 //! Who holds the flock of a file.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -17,8 +18,31 @@ pub(super) struct Holder {
 /// Links are not followed. `None`: nobody, as far as can be seen.
 pub(super) fn holder(path: &Path) -> Option<Holder> {
     let data = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-    let list = fs::read_to_string("/proc/locks").unwrap_or_default();
-    find(&list, (major(data.dev()), minor(data.dev())), data.ino())
+    for _ in 0..READS {
+        let list = locks().ok()?;
+        let found = find(&list, (major(data.dev()), minor(data.dev())), data.ino());
+        if found.is_some() || list.len() < PAGE {
+            return found;
+        }
+    }
+    None
+}
+
+/// What is longer than a page comes in pieces, between which the list may shift and an entry fall through.
+const PAGE: usize = 4096;
+const READS: usize = 8;
+
+/// Reads as long as the kernel gives pieces: std begins with a few bytes, and then even a short list may shift.
+fn locks() -> std::io::Result<String> {
+    let (mut file, mut list, mut piece) = (File::open("/proc/locks")?, Vec::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(String::from_utf8_lossy(&list).into_owned()),
+            Ok(read) => list.extend_from_slice(&piece[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 1234 08:02:12345 0 EOF` (proc_locks(5)).
