@@ -261,7 +261,6 @@ const OLD_CALLS: &[Call] = &[
     row("lstat", libc::SYS_lstat, LOOK),
     row("readlink", libc::SYS_readlink, LOOK),
     row("chmod", libc::SYS_chmod, CHANGE),
-    row("poll", libc::SYS_poll, &[EINTR, ENOMEM]),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_CALLS: &[Call] = &[];

@@ -29,12 +29,9 @@ pub(crate) fn test(more: &[String]) -> Result<(), String> {
     ])
 }
 
-/// Everything side by side; and how soon a watch tells, which fails if that is not soon.
+/// Everything side by side.
 pub(crate) fn bench(more: &[String]) -> Result<(), String> {
-    all(&[
-        Step::new("cargo run --release --locked --quiet -p unix-ss-bench --").args(more),
-        Step::new("cargo bench -p unix-stream-server --bench watch --locked --quiet"),
-    ])
+    all(&[Step::new("cargo run --release --locked --quiet -p unix-ss-bench --").args(more)])
 }
 
 /// Every schedule, every system call, and everything at once.
