@@ -550,6 +550,33 @@ fn a_held_life_lock_is_told_beside_a_dead_socket_too() {
     drop(held);
 }
 
+/// Their locks have hashes for names.
+#[test]
+fn of_long_names_the_locks_are_looked_at_too() {
+    let place = Place::new();
+    let path = place.path(&"n".repeat(250));
+    let claim = unix_stream_server::ServerSocket::builder()
+        .lock_scope(unix_stream_server::LockScope::Lifetime)
+        .claim(&path)
+        .expect("a claim");
+    let lock = fs::read_dir(place.path("")).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let life_lock = lock.into_iter().find(|path| path.extension().is_some_and(|end| end == "owner")).expect("a lock");
+    drop(claim);
+    put_dead(&path);
+    fs::write(&life_lock, "another's").expect("a file");
+    chmod(&life_lock, 0o644);
+    let findings = examined(&place, &path);
+    findings.has("warning", "lock-foreign", &life_lock);
+    fs::remove_file(&life_lock).expect("removed");
+    mark(&life_lock);
+    chmod(&life_lock, 0o1400);
+    let held = fs::File::open(&life_lock).expect("a file");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let findings = in_the_end(&place, &path, "life-lock-held");
+    findings.has("note", "life-lock-held", &life_lock);
+    findings.has_not("socket-not-listening");
+}
+
 #[test]
 fn a_live_server_with_a_life_lock_is_well() {
     let place = Place::new();

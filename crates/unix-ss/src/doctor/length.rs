@@ -1,7 +1,6 @@
 //! The path itself: how long, and whether it is a name at all.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use unix_stream_server::{Error, ErrorKind};
 
@@ -10,7 +9,7 @@ use super::report::Report;
 
 /// What fits `sun_path` with the NUL that other programs expect (unix(7)).
 pub(super) const ADDRESS_MAX: usize = 107;
-const NAME_MAX: usize = 255;
+pub(super) const NAME_MAX: usize = 255;
 
 /// A path that can name no socket.
 pub(super) fn refused(error: &Error, report: &mut Report) {
@@ -31,14 +30,9 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         report.warning("path-long", path, why, remedy);
     }
     let name = path.file_name().map_or(0, |name| name.as_bytes().len());
-    if has_hash_for_lock(path) {
+    if name + ".lock".len() > NAME_MAX {
         let why = format!("the name has {name} bytes, so that NAME.lock is too long: its lock has a hash for its name");
         let remedy = "use a shorter name, if programs with git's lock protocol are to respect the lock";
         report.note("name-long", path, why, remedy);
     }
-}
-
-/// Its lock's name would be too long.
-pub(super) fn has_hash_for_lock(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.len() + ".lock".len() > NAME_MAX)
 }

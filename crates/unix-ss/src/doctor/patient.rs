@@ -1,6 +1,8 @@
 //! What is known of the path before it is judged.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use unix_stream_server::{
     CleanEvent, CleanOptions, Error, FileKind, Inspection, Leftover, Outcome, PathState, inspect,
 };
 
-use super::length::has_hash_for_lock;
+use super::length::NAME_MAX;
 use super::shell::quote;
 
 /// What a dry run of `clean` says.
@@ -89,19 +91,21 @@ impl Patient {
         self.path.parent().unwrap_or(Path::new("/"))
     }
 
-    /// A name beside that of the server, made by appending.
+    /// The name that the library makes from the server's: with the suffix, and of one that would be too long by its hash.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        if let Some(name) = self.home.file_name().filter(|name| name.len() + suffix.len() > NAME_MAX) {
+            return self.home.with_file_name(hashed(name, suffix));
+        }
         let mut name = self.home.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     }
 
-    /// The lock's file; of one that has a hash for its name, as long as that is known, else the path.
+    /// The lock's file.
     pub(super) fn lock(&self) -> PathBuf {
         let is_start = |found: &&Found| found.path.extension().is_some_and(|extension| extension == "start");
         let mut locks = self.swept.found.iter().filter(|found| found.what == Leftover::Lock && !is_start(found));
-        let usual = if has_hash_for_lock(&self.home) { self.home.clone() } else { self.beside(".lock") };
-        locks.next().map_or(usual, |found| found.path.clone())
+        locks.next().map_or_else(|| self.beside(".lock"), |found| found.path.clone())
     }
 
     /// The command that removes what the dead have left here.
@@ -111,5 +115,23 @@ impl Patient {
 
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.inspection.state, PathState::Live { .. } | PathState::Busy)
+    }
+}
+
+/// As DESIGN.md of `unix_stream_server` has it, for all versions: the digits of 128 bits of FNV-1a.
+fn hashed(name: &OsStr, suffix: &str) -> String {
+    const BEGIN: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = name.as_bytes().iter().fold(BEGIN, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    format!(".{hash:032x}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_name_is_that_of_fnv_1a() {
+        assert_eq!(hashed(OsStr::new("foobar"), ".lock"), ".343e1662793c64bf6f0d3597ba446f18.lock");
     }
 }
