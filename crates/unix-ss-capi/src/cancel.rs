@@ -17,8 +17,8 @@ pub(crate) struct NoCancel {
 mod sys {
     use std::ffi::c_int;
 
-    /// `PTHREAD_CANCEL_DISABLE` of glibc and musl.
-    pub(super) const DISABLE: c_int = 1;
+    /// `PTHREAD_CANCEL_DISABLE`: 0 on Apple's systems, where 1 enables; 1 in glibc, musl and the BSDs.
+    pub(super) const DISABLE: c_int = if cfg!(target_vendor = "apple") { 0 } else { 1 };
 
     // SAFETY: as pthread_setcancelstate(3) has it.
     unsafe extern "C" {
