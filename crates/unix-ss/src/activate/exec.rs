@@ -23,12 +23,16 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
     let report = args.report_fd.and_then(|number| inherited::take(number).ok());
     let listener = match put_in_place() {
         Ok(listener) => listener,
-        Err(error) => return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error))),
+        Err(error) => {
+            report_exec(report, &error); // else it would be taken for running
+            return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error)));
+        }
     };
     if let Some(identity) = &args.identity {
         // Clients see the user who listened last. The queue stays as it is.
         let listens = || rustix::net::listen(&listener, args.backlog);
         if let Err(error) = identity.assume().and_then(|()| Ok(listens()?)) {
+            report_exec(report, &error);
             say(format_args!("cannot become the user of --run-as and listen: {}", reason(&error)));
             return exit::CANNOT_RUN;
         }
