@@ -13,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
+use unix_stream_server::{QueuedClient, Status, UntilReplaced, queued_clients};
 
 use super::replay;
 use super::service::Service;
@@ -80,15 +80,15 @@ impl Demand {
             if signals.tell_to_end() {
                 return Ok(Woken::ToldToEnd);
             }
-            if path.is_due() && ownership.was_stolen() {
+            let status = if path.is_due() { ownership.status() } else { Status::Ours };
+            if status.is_stolen() {
                 if service.replaceable && !replaced {
                     // Somebody may have found our socket just before, and is served before we end.
                     replaced = true;
                     std::thread::sleep(UntilReplaced::GRACE);
                     continue;
                 }
-                let status = Ok(ownership.status());
-                return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), status, "; ending")));
+                return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), Ok(status), "; ending")));
             }
             match silent {
                 None => signals.wait(Some(listener.as_fd()), Some(path.due()))?,

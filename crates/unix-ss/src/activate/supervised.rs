@@ -102,11 +102,15 @@ impl Supervised {
             return;
         }
         let is_due = self.look.as_mut().is_some_and(lost::Look::is_due);
-        if !is_due || !self.service.ownership.was_stolen() {
+        if !is_due {
+            return;
+        }
+        // Asked once: a second answer might differ.
+        let status = self.service.ownership.status();
+        if !status.is_stolen() {
             return;
         }
         self.look = None;
-        let status = self.service.ownership.status();
         if self.service.replaceable {
             // It may have gone as well by the time that we do.
             self.replaced = status == Status::Replaced;
