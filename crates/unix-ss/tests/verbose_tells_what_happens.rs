@@ -75,9 +75,13 @@ fn a_reader_of_standard_error_that_does_not_read_stops_nobody_and_learns_what_wa
             let _ = told.send(line.expect("a line"));
         }
     });
-    // From here on somebody reads.
-    assert_eq!(text(&ask(client(&place.path("s")), b"")), "hello\n");
-    let left_out = said.iter().find(|line| line.ends_with("lines were left out here, since nobody read them"));
+    // From here on somebody reads; it is told with the next line that has room, and not while there is nothing to say.
+    let mut left_out = None;
+    eventually("it says that lines were left out", || {
+        assert_eq!(text(&ask(client(&place.path("s")), b"")), "hello\n");
+        left_out = said.try_iter().find(|line| line.ends_with("lines were left out here, since nobody read them"));
+        left_out.is_some()
+    });
     assert!(left_out.is_some_and(|line| line.starts_with("unix-ss: ")));
     assert_eq!(server.end(), 0);
     lines.join().expect("read to the end");
