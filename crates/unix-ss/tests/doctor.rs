@@ -511,14 +511,20 @@ fn a_lock_that_somebody_holds_is_not_to_be_removed_whatever_its_mode() {
     }
 }
 
+/// Made anew, with our mark, and held as long as this lives.
+fn held_life_lock(path: &Path) -> fs::File {
+    mark(path);
+    chmod(path, 0o1400);
+    // Its owner may read it.
+    let held = fs::File::open(path).expect("a file");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    held
+}
+
 #[test]
 fn a_held_life_lock_is_told_where_no_server_is() {
     let place = Place::new();
-    mark(&place.path("s.owner"));
-    chmod(&place.path("s.owner"), 0o1400);
-    // Its owner may read it.
-    let held = fs::File::open(place.path("s.owner")).expect("a file");
-    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let held = held_life_lock(&place.path("s.owner"));
     let findings = examined(&place, &place.path("s"));
     let finding = findings.has("note", "life-lock-held", &place.path("s.owner"));
     let us = format!("process {}", std::process::id());
@@ -538,16 +544,12 @@ fn a_held_life_lock_is_told_where_no_server_is() {
 fn a_held_life_lock_is_told_beside_a_dead_socket_too() {
     let place = Place::new();
     put_dead(&place.path("s"));
-    mark(&place.path("s.owner"));
-    chmod(&place.path("s.owner"), 0o1400);
-    let held = fs::File::open(place.path("s.owner")).expect("a file");
-    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let _held = held_life_lock(&place.path("s.owner"));
     // The socket is young for a second.
     let findings = in_the_end(&place, &place.path("s"), "life-lock-held");
     findings.has("note", "life-lock-held", &place.path("s.owner"));
     let dead = findings.has("warning", "socket-dead", &place.path("s"));
     assert!(dead["remedy"].as_str().is_some_and(|remedy| remedy.contains("life-lock-held")), "{dead}");
-    drop(held);
 }
 
 /// Their locks have hashes for names.
@@ -559,8 +561,8 @@ fn of_long_names_the_locks_are_looked_at_too() {
         .lock_scope(unix_stream_server::LockScope::Lifetime)
         .claim(&path)
         .expect("a claim");
-    let lock = fs::read_dir(place.path("")).expect("a directory").map(|entry| entry.expect("an entry").path());
-    let life_lock = lock.into_iter().find(|path| path.extension().is_some_and(|end| end == "owner")).expect("a lock");
+    let mut names = fs::read_dir(place.path("")).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let life_lock = names.find(|path| path.extension().is_some_and(|end| end == "owner")).expect("a lock");
     drop(claim);
     put_dead(&path);
     fs::write(&life_lock, "another's").expect("a file");
@@ -568,10 +570,7 @@ fn of_long_names_the_locks_are_looked_at_too() {
     let findings = examined(&place, &path);
     findings.has("warning", "lock-foreign", &life_lock);
     fs::remove_file(&life_lock).expect("removed");
-    mark(&life_lock);
-    chmod(&life_lock, 0o1400);
-    let held = fs::File::open(&life_lock).expect("a file");
-    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    let _held = held_life_lock(&life_lock);
     let findings = in_the_end(&place, &path, "life-lock-held");
     findings.has("note", "life-lock-held", &life_lock);
     findings.has_not("socket-not-listening");

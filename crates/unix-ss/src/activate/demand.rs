@@ -13,7 +13,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use unix_stream_server::{QueuedClient, Status, UntilReplaced, queued_clients};
+use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
 
 use super::replay;
 use super::service::Service;
@@ -80,8 +80,7 @@ impl Demand {
             if signals.tell_to_end() {
                 return Ok(Woken::ToldToEnd);
             }
-            let status = if path.is_due() { ownership.status() } else { Status::Ours };
-            if status.is_stolen() {
+            if let Some(status) = path.is_due().then(|| ownership.status()).filter(|status| status.is_stolen()) {
                 if service.replaceable && !replaced {
                     // Somebody may have found our socket just before, and is served before we end.
                     replaced = true;

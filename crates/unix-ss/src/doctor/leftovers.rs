@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
-use unix_stream_server::{Leftover, LockState, PathState};
+use unix_stream_server::{Leftover, LockState};
 
 use super::held::{holder, tried_holder};
 use super::patient::{Found, Patient};
@@ -21,10 +21,9 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         judge_found(patient, found, report);
     }
     // What looked for leftovers ended at a socket that is not to be touched, before the lock that says so.
-    let life_lock = patient.beside(".owner");
     let is_told = patient.swept.found.iter().any(|found| found.what == Leftover::LifeLock);
-    if patient.inspection.state == PathState::Dead && patient.swept.in_use && !is_told && life_lock.exists() {
-        judge_held_life_lock(&life_lock, report);
+    if patient.is_kept_by_life_lock() && !is_told {
+        judge_held_life_lock(&patient.beside(".owner"), report);
     }
 }
 

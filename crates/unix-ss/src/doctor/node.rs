@@ -45,16 +45,16 @@ fn judge_state(patient: &Patient, report: &mut Report) {
         PathState::Absent if patient.inspection.target.is_none() => {
             report.note("absent", path, "nothing is there", "start the server, if there is to be one");
         }
-        PathState::Dead if patient.swept.in_use && !patient.beside(".owner").exists() => {
+        PathState::Dead if patient.is_kept_by_life_lock() => {
+            let why = "nobody listens on the socket, and its life lock is held: its server prepares, or drains";
+            report.warning("socket-dead", path, why, "wait, or see `life-lock-held`");
+        }
+        PathState::Dead if patient.swept.in_use => {
             let why = "a process has bound it and does not listen: no client gets in, a start takes it for dead and \
                 replaces it, and `unix-ss clean` leaves it alone";
             let remedy =
                 "wait, as it may be about to listen; if it stays so, find its program (ss -xap, as root) and end it";
             report.warning("socket-not-listening", path, why, remedy);
-        }
-        PathState::Dead if patient.swept.in_use => {
-            let why = "nobody listens on the socket, and its life lock is held: its server prepares, or drains";
-            report.warning("socket-dead", path, why, "wait, or see `life-lock-held`");
         }
         PathState::Dead => {
             let why = "nobody listens on the socket: its server was killed, or ended without removing it";

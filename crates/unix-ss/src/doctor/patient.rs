@@ -113,6 +113,11 @@ impl Patient {
         format!("unix-ss clean {}", quote(&self.home))
     }
 
+    /// Nobody listens, and `clean` leaves the socket alone because of its life lock.
+    pub(super) fn is_kept_by_life_lock(&self) -> bool {
+        self.inspection.state == PathState::Dead && self.swept.in_use && self.beside(".owner").exists()
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.inspection.state, PathState::Live { .. } | PathState::Busy)
     }
