@@ -61,7 +61,8 @@ pub fn lost_listeners(path: impl AsRef<Path>) -> Result<Vec<LostListener>> {
 
 /// By which a server of the path may have been bound.
 fn names(path: &Path) -> Vec<PathBuf> {
-    let mut names = vec![path.to_owned()];
+    // A relative one is no name of its own: a socket of another directory may have the same.
+    let mut names: Vec<_> = path.is_absolute().then(|| path.to_owned()).into_iter().collect();
     names.extend(std::path::absolute(path));
     if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::PathState;
 use crate::error::Result;
 use crate::place::{Place, check};
 use crate::protocol::{Proof, judge_pin};
 use crate::sys::diag::{Listener, find_listener};
 use crate::sys::{self, FileId, FlockHolder, Handle, Stat, Sys, System};
+use crate::{PathState, trace};
 
 const PROBE: &str = "probe";
 
@@ -69,7 +69,8 @@ pub enum LockState {
         /// The owner of the lock file.
         uid: u32,
     },
-    /// Another program's (git's, say): it counts as held as long as it exists.
+    /// Another program's (git's, say), or one of ours that somebody has given a second link: it counts as held as long as
+    /// it exists so.
     Foreign {
         /// The owner of the file.
         uid: u32,
@@ -127,6 +128,7 @@ pub(crate) fn inspect_pinned(path: &Path) -> Result<(Inspection, Option<Pinned>)
         }
         Err(state) => (state, None, None, None),
     };
+    trace::judged(path, c"", &state);
     let is_link = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_symlink());
     let target = if is_link { std::fs::canonicalize(path).or_else(|_| std::fs::read_link(path)).ok() } else { None };
     let inspection = Inspection {
@@ -166,7 +168,7 @@ fn lock_state(path: &Path) -> LockState {
         Err(error) => return LockState::Unknown { errno: error.raw_os_error() },
     };
     match System.stat_at(&place.dir, &place.lock) {
-        Ok(stat) if crate::protocol::is_mark(&stat) => ours(&stat),
+        Ok(stat) if crate::protocol::is_mark(&stat) && stat.links == 1 => ours(&stat),
         Ok(stat) => LockState::Foreign { uid: stat.uid },
         Err(Errno::NOENT) => LockState::None,
         Err(errno) => LockState::Unknown { errno: errno.raw_os_error() },

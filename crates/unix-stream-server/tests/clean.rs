@@ -246,9 +246,12 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
     put_file(&dir.join("held.lock"), b"", MARK);
     let holder = fs::File::open(dir.join("held.lock")).expect("open");
     rustix::fs::flock(&holder, FlockOperation::NonBlockingLockExclusive).expect("flock");
-    put_file(&dir.join("linked.lock"), b"", MARK);
-    fs::hard_link(dir.join("linked.lock"), dir.join("link")).expect("link");
-    age(&dir.join("linked"));
+    for linked in ["linked.lock", "owned.owner", "begun.start"] {
+        put_file(&dir.join(linked), b"", MARK);
+        fs::hard_link(dir.join(linked), dir.join(format!("link to {linked}"))).expect("link");
+    }
+    put_dead(&dir.join("owned"));
+    age(&dir.join("owned"));
     let before = dir.files();
     let would = clean_dir(&CleanOptions::new().dry_run(true), dir.path());
     assert_eq!(dir.files(), before);
@@ -263,10 +266,20 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
         assert_eq!(said(&would), said(&did));
     }
     assert_eq!(did.iter().filter(|(.., came)| came == "Removed").count(), 6, "{did:?}");
-    assert_eq!(did.iter().filter(|(.., came)| came == "Locked 17").count(), 3, "{did:?}");
+    assert_eq!(did.iter().filter(|(.., came)| came == "Locked 17").count(), 8, "{did:?}");
     assert!(did.iter().all(|(name, ..)| before.contains_key(&dir.join(name))), "only what is there: {did:?}");
-    let left = ["foreign", "foreign.lock", "held", "held.lock", "life", "life.owner", "link", "linked", "linked.lock"];
-    assert_eq!(dir.names(), [&left[..], &["live"]].concat());
+    let mut left =
+        vec!["foreign", "foreign.lock", "held", "held.lock", "life", "life.owner", "linked", "linked.lock", "live"];
+    left.extend([
+        "begun.start",
+        "link to begun.start",
+        "link to linked.lock",
+        "link to owned.owner",
+        "owned",
+        "owned.owner",
+    ]);
+    left.sort_unstable();
+    assert_eq!(dir.names(), left);
     life.close().expect("close");
 }
 

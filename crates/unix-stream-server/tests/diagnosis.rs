@@ -68,6 +68,23 @@ fn it_is_found_by_a_path_through_a_link_as_well() {
 }
 
 #[test]
+fn a_relative_name_is_that_of_its_own_directory() {
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        for name in ["a", "b"] {
+            fs::create_dir(dir.join(name)).expect("a directory");
+        }
+        std::env::set_current_dir(dir.join("a")).expect("chdir");
+        let _live = UnixListener::bind("s").expect("bind");
+        std::env::set_current_dir(dir.join("b")).expect("chdir");
+        assert_lost(Path::new("s"), 0);
+        let _robbed = UnixListener::bind(dir.join("b/s")).expect("bind");
+        fs::remove_file("s").expect("removed");
+        assert_lost(Path::new("s"), 1);
+    });
+}
+
+#[test]
 fn nobody_is_asked() {
     whole_process(&this_test!(), || {
         let dir = Dir::new();

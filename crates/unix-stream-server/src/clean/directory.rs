@@ -120,7 +120,7 @@ impl<'a> Directory<'a> {
             each(CleanEvent::Looked);
         }
         for (file, name) in self.with_names(temporaries, &mut hashes)? {
-            if System.stat_at(&self.place.dir, &file).is_ok() {
+            if self.is_there(&file) {
                 self.clean_temporary(&name, each);
             }
             each(CleanEvent::Looked);
@@ -234,12 +234,18 @@ impl<'a> Directory<'a> {
                     Sweep { sockets: false, life: true, .. } if error.is_in_use() => self.file_of(Left::Life),
                     Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
                     Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
+                    // Where the lock was had, it was the other that was not.
+                    Sweep { life: true, .. } if !self.is_there(&self.place.lock) => self.file_of(Left::Life),
                     _ => (self.place.lock.clone(), Leftover::Lock),
                 };
                 let outcome = if error.is_in_use() { Outcome::InUse } else { Outcome::Failed(error) };
                 found(each, self.path_of(&file), what, outcome);
             }
         }
+    }
+
+    fn is_there(&self, name: &CStr) -> bool {
+        System.stat_at(&self.place.dir, name).is_ok()
     }
 
     fn is_listed(&self, stat: &Stat) -> bool {
@@ -261,11 +267,12 @@ impl<'a> Directory<'a> {
         let mut removed = Vec::new();
         let is_left = |name: &CStr| {
             let stat = System.stat_at(dir, name).ok().filter(is_mark)?;
-            Some(System.flock_holder(stat.id) == FlockHolder::Nobody)
+            Some(stat.links == 1 && System.flock_holder(stat.id) == FlockHolder::Nobody)
         };
         let left_life = if sweep.life { is_left(life) } else { None };
         if left_life == Some(false) {
-            return Err(Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None }));
+            let in_use = || Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None });
+            return Err(self.would_be_linked(life).unwrap_or_else(in_use));
         }
         let judge = |name: &CStr, proof| {
             let Ok(pin) = System.pin(dir, name) else { return (PathState::Absent, false) };
@@ -314,12 +321,20 @@ impl<'a> Directory<'a> {
             _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
             _ if !is_mark(&stat) => return None,
             FlockHolder::Process(pid) => format!("process {pid} holds it"),
-            _ if stat.links > 1 => "it has a second link somewhere".to_owned(),
-            FlockHolder::Nobody | FlockHolder::Unknown => return None,
+            FlockHolder::Nobody | FlockHolder::Unknown => return self.would_be_linked(&self.place.lock),
         };
-        let lock = self.path_of(&self.place.lock);
-        let why = format!("its lock {} would not be had: {who}", lock.display());
-        Some(Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, Errno::EXIST, why))
+        Some(self.not_had(&self.place.lock, &who))
+    }
+
+    fn would_be_linked(&self, lock: &CStr) -> Option<Error> {
+        let stat = System.stat_at(&self.place.dir, lock).ok().filter(|stat| is_mark(stat) && stat.links > 1)?;
+        let is_held = matches!(System.flock_holder(stat.id), FlockHolder::Process(_));
+        (!is_held).then(|| self.not_had(lock, "it has a second link somewhere"))
+    }
+
+    fn not_had(&self, lock: &CStr, who: &str) -> Error {
+        let why = format!("its lock {} would not be had: {who}", self.path_of(lock).display());
+        Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, Errno::EXIST, why)
     }
 
     /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
