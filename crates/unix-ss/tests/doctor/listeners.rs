@@ -1,0 +1,113 @@
+//! Servers that listen, and have the path or have lost it.
+
+use super::*;
+
+#[test]
+fn a_server_of_another_network_namespace_is_asked_once() {
+    if !is_root("namespaces") || !unshares(&["-n"]) {
+        return;
+    }
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    listener.set_nonblocking(true).expect("fcntl");
+    let mut command = Command::new("unshare");
+    found(command.args(["-n", env!("CARGO_BIN_EXE_unix-ss"), "doctor", "--json"]).arg(place.path("s")));
+    let asked = std::iter::from_fn(|| listener.accept().ok()).count();
+    assert_eq!(asked, 1);
+}
+
+#[test]
+fn a_server_that_has_lost_its_path_is_found_by_its_process() {
+    let place = Place::new();
+    if let Err(error) = unix_stream_server::lost_listeners(place.path("s")) {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners: {error}");
+        return;
+    }
+    // Another process, whose socket none that a test is just starting has a copy of; and stopped, else it ends by itself.
+    let robbed = place.serve(&[], "s", &["cat"]);
+    let it = format!("process {} ", robbed.pid());
+    examined(&place, &place.path("s")).has_not("server-lost-path");
+    robbed.signal(Signal::STOP);
+    eventually("it has stopped", || robbed.has_stopped());
+    fs::remove_file(place.path("s")).expect("removed");
+    let findings = examined(&place, &place.path("s"));
+    let lost = findings.has("error", "server-lost-path", &place.path("s"));
+    assert!(lost["why"].as_str().is_some_and(|why| why.contains("by this path")), "a moved one has another: {lost}");
+    assert!(lost["why"].as_str().is_some_and(|why| why.contains(&it)), "{lost}");
+    let thief = UnixListener::bind(place.path("s")).expect("a socket");
+    let findings = examined(&place, &place.path("s"));
+    findings.has("error", "server-lost-path", &place.path("s"));
+    assert_eq!(findings.ids().iter().filter(|&&id| id == "server-lost-path").count(), 1, "{findings:?}");
+    drop(robbed);
+    eventually("it is closed", || !examined(&place, &place.path("s")).ids().contains(&"server-lost-path"));
+    drop(thief);
+}
+
+#[test]
+fn nobody_is_told_to_end_process_1() {
+    if !is_root("namespaces") || !unshares(&["-m", "-p", "-f", "--mount-proc"]) {
+        return;
+    }
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("s")).expect("a socket");
+    fs::remove_file(place.path("s")).expect("removed");
+    let mut command = Command::new("unshare");
+    // The shell, which is process 1 there, has the socket as its standard input.
+    command.args(["-p", "-f", "--mount-proc", "sh", "-c", "\"$1\" doctor --json \"$2\"; exit $?", "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("s")).stdin(std::os::fd::OwnedFd::from(listener));
+    let findings = found(&mut command);
+    let lost = findings.has("error", "server-lost-path", &place.path("s"));
+    assert!(lost["why"].as_str().is_some_and(|why| why.starts_with("process 1 ")), "{lost}");
+    assert!(!lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("kill")), "{lost}");
+}
+
+#[test]
+fn a_server_in_a_container_has_not_lost_the_path_of_the_same_name_outside() {
+    if !is_root("namespaces") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a directory");
+    let mut server = Command::new("unshare");
+    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
+    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
+    let mut server = Running::of(server);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    let findings = examined(&place, &place.path("d/s"));
+    findings.has_not("server-lost-path");
+    if unix_stream_server::lost_listeners(place.path("d/s")).is_ok() {
+        findings.has("note", "other-mount-namespace", &place.path("d/s"));
+    }
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn nobodys_name_makes_a_server_look_lost() {
+    let place = Place::new();
+    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+        return;
+    }
+    let _server = UnixListener::bind(place.path("s")).expect("a socket");
+    let other = UnixListener::bind(place.path("other")).expect("a socket");
+    let number = rustix::fs::fstat(&other).expect("a socket").st_ino;
+    // In /proc/net/unix it reads as a line of its own: that the other server listens by the name of this path.
+    let forged = format!("\n0: 2 0 00010000 1 1 {number} {}", place.name("s"));
+    let forged = SocketAddr::from_abstract_name(forged).expect("a name");
+    let _forger = UnixListener::bind_addr(&forged).expect("a socket");
+    examined(&place, &place.path("s")).has_not("server-lost-path");
+}
+
+#[test]
+fn a_lost_server_is_found_whatever_bytes_its_name_has() {
+    let place = Place::new();
+    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+        return;
+    }
+    let path = place.path("a\nb");
+    let _robbed = UnixListener::bind(&path).expect("a socket");
+    fs::remove_file(&path).expect("removed");
+    examined(&place, &path).has("error", "server-lost-path", &path);
+}

@@ -1,0 +1,189 @@
+//! Locks, and what the dead have left.
+
+use super::*;
+
+#[test]
+fn another_users_leftovers_are_told_to_an_ordinary_user() {
+    if !is_root("files of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o1777);
+    put_dead(&place.path("s"));
+    chmod(&place.path("s"), 0o666);
+    mark(&place.path("lonely.lock"));
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    findings.has("warning", "socket-of-another-user", &place.path("s"));
+    let findings = found(as_nobody(&place).arg(place.path("lonely")));
+    findings.has("error", "lock-left-by-another-user", &place.path("lonely.lock"));
+    chmod(&place.path("s"), 0o600);
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    findings.has("error", "cannot-tell", &place.path("s"));
+    assert_eq!(findings.status, 4);
+}
+
+#[test]
+fn locks_are_told_apart() {
+    let place = Place::new();
+    mark(&place.path("left.lock"));
+    examined(&place, &place.path("left")).has("warning", "lock-left", &place.path("left.lock"));
+    mark(&place.path("life.owner"));
+    examined(&place, &place.path("life")).has("warning", "life-lock-left", &place.path("life.owner"));
+    mark(&place.path("begun.start"));
+    examined(&place, &place.path("begun")).has("warning", "start-lock-left", &place.path("begun.start"));
+    for name in ["git.lock", "foreign.owner", "foreign.start"] {
+        fs::write(place.path(name), "1").expect("a file");
+        let path = place.path(name).with_extension("");
+        let findings = examined(&place, &path);
+        findings.has("warning", "lock-foreign", &place.path(name));
+    }
+    let claim = unix_stream_server::ServerSocket::builder().claim(place.path("held")).expect("a claim");
+    let findings = examined(&place, &place.path("held"));
+    let held = findings.has("note", "lock-held", &place.path("held.lock"));
+    let us = std::process::id().to_string();
+    assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")), "{held}");
+    drop(claim);
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_not_to_be_removed_whatever_its_mode() {
+    let place = Place::new();
+    // As where the file system drops the sticky bit.
+    for name in ["s.lock", "s.owner", "s.start"] {
+        let file = fs::File::create(place.path(name)).expect("a file");
+        chmod(&place.path(name), 0o400);
+        flock(&file, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+        let findings = examined(&place, &place.path("s"));
+        let held = findings.has("warning", "lock-unmarked", &place.path(name));
+        let us = format!("process {}", std::process::id());
+        assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("a process")), "{held}");
+        assert!(!held["remedy"].as_str().is_some_and(|remedy| remedy.contains("remove")), "{held}");
+        drop(file);
+        let findings = in_the_end(&place, &place.path("s"), "lock-foreign");
+        findings.has("warning", "lock-foreign", &place.path(name));
+        fs::remove_file(place.path(name)).expect("removed");
+    }
+}
+
+/// Made anew, with our mark, and held as long as this lives.
+fn held_life_lock(path: &Path) -> fs::File {
+    mark(path);
+    chmod(path, 0o1400);
+    // Its owner may read it.
+    let held = fs::File::open(path).expect("a file");
+    flock(&held, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+    held
+}
+
+#[test]
+fn a_held_life_lock_is_told_where_no_server_is() {
+    let place = Place::new();
+    let held = held_life_lock(&place.path("s.owner"));
+    let findings = examined(&place, &place.path("s"));
+    let finding = findings.has("note", "life-lock-held", &place.path("s.owner"));
+    let us = format!("process {}", std::process::id());
+    assert!(
+        finding["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")),
+        "{finding}"
+    );
+    drop(held);
+    let findings = in_the_end(&place, &place.path("s"), "life-lock-left");
+    findings.has_not("life-lock-held");
+    let left = findings.has("warning", "life-lock-left", &place.path("s.owner"));
+    assert!(left["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("unix-ss clean ")), "{left}");
+}
+
+/// As of a server that drains, or was killed while its child keeps the lock.
+#[test]
+fn a_held_life_lock_is_told_beside_a_dead_socket_too() {
+    let place = Place::new();
+    put_dead(&place.path("s"));
+    let _held = held_life_lock(&place.path("s.owner"));
+    // The socket is young for a second.
+    let findings = in_the_end(&place, &place.path("s"), "life-lock-held");
+    findings.has("note", "life-lock-held", &place.path("s.owner"));
+    let dead = findings.has("warning", "socket-dead", &place.path("s"));
+    assert!(dead["remedy"].as_str().is_some_and(|remedy| remedy.contains("life-lock-held")), "{dead}");
+}
+
+/// Their locks have hashes for names.
+#[test]
+fn of_long_names_the_locks_are_looked_at_too() {
+    let place = Place::new();
+    let path = place.path(&"n".repeat(250));
+    let claim = unix_stream_server::ServerSocket::builder()
+        .lock_scope(unix_stream_server::LockScope::Lifetime)
+        .claim(&path)
+        .expect("a claim");
+    let mut names = fs::read_dir(place.path("")).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let life_lock = names.find(|path| path.extension().is_some_and(|end| end == "owner")).expect("a lock");
+    drop(claim);
+    put_dead(&path);
+    fs::write(&life_lock, "another's").expect("a file");
+    chmod(&life_lock, 0o644);
+    let findings = examined(&place, &path);
+    findings.has("warning", "lock-foreign", &life_lock);
+    fs::remove_file(&life_lock).expect("removed");
+    let _held = held_life_lock(&life_lock);
+    let findings = in_the_end(&place, &path, "life-lock-held");
+    findings.has("note", "life-lock-held", &life_lock);
+    findings.has_not("socket-not-listening");
+}
+
+#[test]
+fn a_live_server_with_a_life_lock_is_well() {
+    let place = Place::new();
+    let _server = place.serve(&["--lock-scope", "lifetime"], "s", &["cat"]);
+    let findings = examined(&place, &place.path("s"));
+    findings.is_well();
+    findings.has_not("life-lock-held");
+}
+
+#[test]
+fn locks_beside_a_link_are_those_of_what_it_leads_to_and_their_remedy_works() {
+    let place = Place::new();
+    put_dead(&place.path("dead"));
+    mark(&place.path("dead.lock"));
+    symlink("dead", place.path("link")).expect("a link");
+    let findings = examined(&place, &place.path("link"));
+    let left = findings.has("warning", "lock-left", &place.path("dead.lock"));
+    let clean = format!("unix-ss clean {}", fs::canonicalize(place.path("dead")).expect("a path").display());
+    assert!(left["remedy"].as_str().is_some_and(|remedy| remedy.ends_with(&clean)), "{left}");
+}
+
+#[test]
+fn what_is_left_is_named_from_the_root_on_and_by_its_own_name() {
+    let place = Place::new();
+    mark(&place.path("s.owner"));
+    mark(&place.path("s.start"));
+    let mut command = unix_ss(&["doctor", "--json", "s"]);
+    let findings = found(command.current_dir(place.path("")));
+    findings.has("warning", "life-lock-left", &place.path("s.owner"));
+    findings.has("warning", "start-lock-left", &place.path("s.start"));
+    // The lock of a long name has a hash for its name.
+    let long = "l".repeat(252);
+    let claim = unix_stream_server::ServerSocket::builder().claim(place.path(&long)).expect("a claim");
+    let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
+    let lock = files(&place.path("")).into_keys().find(is_lock).expect("a lock");
+    let kept = place.path("kept");
+    fs::rename(&lock, &kept).expect("renamed");
+    drop(claim);
+    fs::rename(&kept, &lock).expect("renamed");
+    in_the_end(&place, &place.path(&long), "lock-left").has("warning", "lock-left", &lock);
+}
+
+#[test]
+fn a_temporary_name_of_a_killed_starter_is_found() {
+    let place = Place::new();
+    // A name that a server is bound beside, since it does not fit: taken by one, and left at its temporary name.
+    let name = "t".repeat(120);
+    let server = unix_stream_server::ServerSocket::create(place.path(&name)).expect("a server");
+    let bound = server.local_addr().expect("an address");
+    let temporary = bound.as_pathname().expect("a name").file_name().expect("a name").to_owned();
+    drop(server.into_listener());
+    fs::rename(place.path(&name), place.path("").join(&temporary)).expect("renamed");
+    eventually("it is old enough to be called left", || {
+        let findings = examined(&place, &place.path(&name));
+        findings.ids().contains(&"temporary-left")
+    });
+}
