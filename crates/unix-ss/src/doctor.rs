@@ -11,6 +11,7 @@ mod listeners;
 mod node;
 mod patient;
 mod report;
+mod rights;
 mod shell;
 mod surroundings;
 mod tmpfiles;

@@ -136,6 +136,19 @@ fn for_people_it_is_a_line_each_that_begins_as_all_do() {
 }
 
 #[test]
+fn who_only_looks_tells_of_each_look_as_well() {
+    let place = Place::new();
+    for command in ["status", "doctor"] {
+        let output = run(unix_ss(&["-vv", "--log-format=json", command]).arg(place.path("s")));
+        let lines = lines(&text(&output.stderr));
+        let look = the(&lines, "looked at what stands there");
+        assert_eq!((&look["level"], &look["fields"]["state"]), (&"debug".into(), &"absent".into()), "{command}");
+        assert_eq!(look["path"].as_str(), Some(&*place.name("s")), "{command}");
+        assert_eq!(text(&run(unix_ss(&["-v", command]).arg(place.path("s"))).stderr), "", "once is not so much");
+    }
+}
+
+#[test]
 fn without_it_a_server_says_nothing() {
     let place = Place::new();
     put_dead(&place.path("s"));

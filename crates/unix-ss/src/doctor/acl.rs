@@ -1,12 +1,10 @@
-//! Access control lists (acl(5)): what a mode does not tell. Of a file that has one, the mode's bits for the group are a mask,
-//! and no group's rights.
+//! Access control lists (acl(5)): what a mode does not tell.
 
 use std::path::Path;
 
 use rustix::fs::getxattr;
 
-pub(super) const WRITE: u16 = 2;
-pub(super) const PASS: u16 = 1;
+use super::rights::Who;
 
 /// The entries beyond owner and others, as the mask leaves them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,12 +14,6 @@ pub(super) struct Acl {
     pub(super) named: Vec<(Who, u16)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    User(u32),
-    Group(u32),
-}
-
 impl Acl {
     /// Links are followed. `None`: it has none, and its mode tells all.
     pub(super) fn of(path: &Path) -> Option<Self> {
@@ -29,32 +21,6 @@ impl Acl {
         let mut value = vec![0; 1 << 16];
         let length = getxattr(path, c"system.posix_acl_access", &mut value[..]).ok()?;
         parse(value.get(..length)?)
-    }
-
-    /// The rights of the file's group, with a list or without.
-    pub(super) fn group_rights(acl: Option<&Self>, mode: u32) -> u16 {
-        let of_mode = [4, 2, 1].into_iter().filter(|&bit| mode & (u32::from(bit) << 3) != 0).sum();
-        acl.map_or(of_mode, |acl| acl.group)
-    }
-
-    /// Those named who have this right.
-    pub(super) fn with(acl: Option<&Self>, right: u16) -> impl Iterator<Item = Who> {
-        let named = acl.map(|acl| acl.named.as_slice()).unwrap_or_default();
-        named.iter().filter(move |(_, rights)| rights & right != 0).map(|&(who, _)| who)
-    }
-
-    /// What the entry for this user or group gives, if there is one.
-    pub(super) fn rights_of(acl: Option<&Self>, wanted: Who) -> Option<u16> {
-        acl?.named.iter().find(|(who, _)| *who == wanted).map(|&(_, rights)| rights)
-    }
-}
-
-impl std::fmt::Display for Who {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Who::User(uid) => write!(f, "uid {uid}"),
-            Who::Group(gid) => write!(f, "whoever is in group {gid}"),
-        }
     }
 }
 
@@ -97,11 +63,6 @@ mod tests {
         let entries = [(1, 7, none), (2, 7, 65_533), (4, 7, none), (8, 4, 12), (0x10, 5, none), (0x20, 0, none)];
         let acl = parse(&value(&entries)).expect("a list");
         assert_eq!(acl, Acl { group: 5, named: vec![(Who::User(65_533), 5), (Who::Group(12), 4)] });
-        assert_eq!(Acl::with(Some(&acl), PASS).collect::<Vec<_>>(), [Who::User(65_533)]);
-        assert_eq!(Acl::with(Some(&acl), WRITE).next(), None);
-        assert_eq!((Acl::group_rights(Some(&acl), 0o770), Acl::group_rights(None, 0o730)), (5, 3));
-        assert_eq!(Acl::rights_of(Some(&acl), Who::Group(12)), Some(4));
-        assert_eq!(Acl::rights_of(Some(&acl), Who::User(12)), None);
     }
 
     #[test]

@@ -9,12 +9,21 @@ use super::report::{Report, Severity};
 use super::tmpfiles::{Rule, exclusion, rule_for};
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
+    judge(patient, &patient.path, report);
+    if patient.home != patient.path {
+        judge(patient, &patient.home, report);
+    }
+}
+
+/// Of the path, and of what it leads to.
+fn judge(patient: &Patient, given: &Path, report: &mut Report) {
     // As a cleaner comes to it.
-    let real = std::fs::canonicalize(patient.parent()).ok();
-    let real = real.and_then(|parent| patient.path.file_name().map(|name| parent.join(name)));
-    let path = real.unwrap_or_else(|| patient.path.clone());
+    let real = given.parent().and_then(|parent| std::fs::canonicalize(parent).ok());
+    let real = real.and_then(|parent| given.file_name().map(|name| parent.join(name)));
+    let path = real.unwrap_or_else(|| given.to_owned());
     if let Some(Rule { file, path: directory, age }) = rule_for(&path) {
         let seen = is_seen(patient, &path);
+        let directory = directory.display();
         let (severity, spares) = if seen {
             (Severity::Note, "it spares a socket whose server it sees in its own network namespace, and our locks")
         } else {
@@ -26,7 +35,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
             "exclude it by a file in /etc/tmpfiles.d that reads `{}`, or use another directory",
             exclusion(&path)
         );
-        report.add(severity, "tmp-cleaner", &patient.path, why, remedy);
+        report.add(severity, "tmp-cleaner", given, why, remedy);
     }
     if let Some(temporary) = temporary_directory(&path) {
         let why = format!(
@@ -35,7 +44,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
             temporary.display()
         );
         let remedy = "use /run/NAME for daemons or $XDG_RUNTIME_DIR for users; or watch the path and heal it";
-        report.note("temporary-directory", &patient.path, why, remedy);
+        report.note("temporary-directory", given, why, remedy);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The locks beside the path, and what killed servers and starters have left there.
 
 use std::ffi::OsStr;
-use std::fs::symlink_metadata;
+use std::fs::{Metadata, symlink_metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,7 +11,9 @@ use unix_stream_server::{Leftover, LockState};
 
 use super::held::{holder, tried_holder};
 use super::patient::{Found, Patient};
-use super::report::Report;
+use super::report::{Report, Severity};
+use super::shell::quote;
+use crate::message::reason;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     judge_lock(patient, report);
@@ -20,6 +23,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     for found in &patient.swept.found {
         judge_found(patient, found, report);
     }
+    judge_temporary(patient, report);
     // What looked for leftovers ended at a socket that is not to be touched, before the lock that says so.
     let is_told = patient.swept.found.iter().any(|found| found.what == Leftover::LifeLock);
     if patient.is_kept_by_life_lock() && !is_told {
@@ -41,40 +45,61 @@ fn judge_lock(patient: &Patient, report: &mut Report) {
                 "ask again; if it stays, end that process: the next start takes the lock over",
             );
         }
-        LockState::Left { uid } if patient.server == 0 || patient.server == uid => {
+        LockState::Left { uid } if patient.may_open(uid) => {
             let why = "a starter of ours was killed while it held the lock; the next start takes it over";
             report.warning("lock-left", lock, why, format!("nothing, or: {}", patient.clean()));
         }
-        LockState::Left { uid } => {
-            let why = format!("uid {uid} has left it: uid {} may not open it, and cannot start there", patient.server);
-            report.error(
-                "lock-left-by-another-user",
-                lock,
-                why,
-                "let that user, or root, remove it or start the server",
-            );
-        }
+        LockState::Left { uid } => left_by_another(patient, lock, uid, Severity::Error, report),
         LockState::Foreign { uid } => foreign(lock, uid, report),
-        // Where there is no directory, there is no lock.
-        LockState::Unknown { errno } if errno == Errno::NOTDIR.raw_os_error() => {}
-        LockState::Unknown { .. } => {
-            report.warning(
-                "lock-unknown",
-                lock,
-                "the lock cannot be looked at",
-                "ask as the server's user, or as root",
-            );
-        }
+        LockState::Unknown { errno } => unknown(lock, Errno::from_raw_os_error(errno), report),
         _ => {}
     }
 }
 
-fn foreign(lock: &Path, uid: u32, report: &mut Report) {
-    let kept_out = match lock.extension().and_then(OsStr::to_str) {
+fn unknown(lock: &Path, errno: Errno, report: &mut Report) {
+    let unknown = "the lock cannot be looked at";
+    match errno {
+        // Where there is no directory, there is no lock; and of what is on the way is told.
+        Errno::NOTDIR | Errno::LOOP => {}
+        Errno::ACCESS => report.warning("lock-unknown", lock, unknown, "ask as the server's user, or as root"),
+        errno => {
+            let why = format!("{unknown}: {}", reason(&io::Error::from(errno)));
+            report.warning("lock-unknown", lock, why, "see to that, and ask again");
+        }
+    }
+}
+
+/// Only its owner, and root, can open a lock of ours.
+fn left_by_another(patient: &Patient, lock: &Path, uid: u32, severity: Severity, report: &mut Report) {
+    let user = patient.server;
+    let why = format!("uid {uid} has left it, and uid {user} may not open it: {}", kept_out(lock));
+    let remedy = format!("let that user, or root, do it: {}", patient.clean());
+    report.add(severity, "lock-left-by-another-user", lock, why, remedy);
+}
+
+/// Who is, by a lock that is not had.
+fn kept_out(lock: &Path) -> &'static str {
+    match lock.extension().and_then(OsStr::to_str) {
         Some("owner") => "a server with a life lock (--lock-scope lifetime) does not start as long as it exists",
         Some("start") => "no client starts a server here as long as it exists",
         _ => "it counts as held as long as it exists",
-    };
+    }
+}
+
+fn foreign(lock: &Path, uid: u32, report: &mut Report) {
+    let kept_out = kept_out(lock);
+    if symlink_metadata(lock).is_ok_and(|data| is_marked(&data) && data.nlink() > 1) {
+        let why = format!(
+            "it is one of our locks, to which somebody has made a second link, so that no start takes it over: {kept_out}"
+        );
+        let remedy = format!(
+            "remove the other links (find {} -samefile {}), or, if no server starts, this one",
+            quote(lock.parent().unwrap_or(lock)),
+            quote(lock)
+        );
+        report.warning("lock-linked", lock, why, remedy);
+        return;
+    }
     if let Some(holder) = tried_holder(lock) {
         let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
         let why = format!(
@@ -96,17 +121,27 @@ fn foreign(lock: &Path, uid: u32, report: &mut Report) {
 /// The life lock and the start lock: only whether they are ours.
 fn judge_other_lock(lock: &Path, report: &mut Report) {
     let Ok(data) = symlink_metadata(lock) else { return };
-    // The mark: see `unix_stream_server`'s DESIGN.md.
-    let is_ours = data.is_file() && data.len() == 0 && matches!(data.mode() & 0o7777, 0o1400 | 0o1000);
-    if !is_ours {
+    if !is_marked(&data) || data.nlink() > 1 {
         foreign(lock, data.uid(), report);
     }
+}
+
+/// Ours: see `unix_stream_server`'s DESIGN.md.
+fn is_marked(data: &Metadata) -> bool {
+    data.is_file() && data.len() == 0 && matches!(data.mode() & 0o7777, 0o1400 | 0o1000)
 }
 
 fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report: &mut Report) {
     let clean = patient.clean();
     let is_start_lock = path.extension().is_some_and(|extension| extension == "start");
+    let owner = symlink_metadata(path).map_or(patient.server, |data| data.uid());
     match (what, is_left) {
+        (Leftover::LifeLock, true) if !patient.may_open(owner) => {
+            left_by_another(patient, path, owner, Severity::Warning, report);
+        }
+        (Leftover::Lock, true) if is_start_lock && !patient.may_open(owner) => {
+            left_by_another(patient, path, owner, Severity::Warning, report);
+        }
         (Leftover::Lock, true) if is_start_lock => {
             let why = "a starter on demand was killed while it held it; the next one takes it over";
             report.warning("start-lock-left", path, why, format!("nothing, or: {clean}"));
@@ -116,7 +151,7 @@ fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report:
                 without it leaves it";
             report.warning("life-lock-left", path, why, clean);
         }
-        (Leftover::Temporary, true) => {
+        (Leftover::Temporary, true) if patient.may_open(owner) => {
             let why = "a starter was killed between bind and rename; the next start takes it away";
             report.warning("temporary-left", path, why, format!("nothing, or: {clean}"));
         }
@@ -125,6 +160,21 @@ fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report:
     }
     if (*what, *is_left) == (Leftover::LifeLock, false) && !patient.is_alive() {
         judge_held_life_lock(path, report);
+    }
+}
+
+/// One of another user cannot be asked, and in a directory that many share not be removed.
+fn judge_temporary(patient: &Patient, report: &mut Report) {
+    let temporary = patient.temporary();
+    let Ok(owner) = symlink_metadata(&temporary).map(|data| data.uid()) else { return };
+    if !patient.may_open(owner) {
+        let why = format!(
+            "a starter of uid {owner} has it, or was killed and has left it: uid {} cannot start where this name is needed, \
+             for a take-over or a path over 107 bytes",
+            patient.server
+        );
+        let remedy = format!("let that user, or root, do it: {}", patient.clean());
+        report.warning("temporary-of-another-user", &temporary, why, remedy);
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::io::Errno;
-use unix_stream_server::{LostListener, lost_listeners};
+use unix_stream_server::{LostListener, PathState, PeerCredentials, lost_listeners};
 
 use super::patient::Patient;
 use super::report::{Report, Severity};
@@ -44,6 +44,22 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
             "nothing, if it is to serve there; else share the directory",
         );
         return;
+    }
+    let its = listener.holder.and_then(|holder| holder.pid);
+    if let PathState::Live { peer: Some(PeerCredentials { pid: Some(pid), .. }) } = patient.inspection.state {
+        if its == Some(pid) {
+            let why = format!(
+                "process {pid}, which serves here, still listens on a socket that was at this path before: whoever waits \
+                 there is served only if it goes on to accept from that one too"
+            );
+            report.note(
+                "server-lost-path",
+                &patient.path,
+                why,
+                "nothing, if it does; else let its program close that socket",
+            );
+            return;
+        }
     }
     let (who, end) = match listener.holder.and_then(|holder| holder.pid.map(|pid| (pid, holder.uid))) {
         Some((pid, uid)) => {

@@ -1,6 +1,5 @@
 //! What stands at the path, and who gets in.
 
-use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -8,9 +7,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::PathState;
 
-use super::acl::{Acl, WRITE, Who};
 use super::patient::Patient;
 use super::report::Report;
+use super::rights::{Rights, WRITE, Who, list};
 use super::shell::quote;
 use crate::message::reason;
 
@@ -73,8 +72,6 @@ fn judge_state(patient: &Patient, report: &mut Report) {
             let why = format!("a {kind} is there, which no server of this kind replaces");
             report.error("not-a-socket", path, why, "choose another path, or move it away if nobody needs it");
         }
-        // Nothing can be there, and the way has told why.
-        PathState::CannotTell { errno } if errno == Errno::NOTDIR.raw_os_error() => {}
         PathState::CannotTell { errno } => cannot_tell(patient, errno, report),
         _ => {}
     }
@@ -91,9 +88,13 @@ fn judge_state(patient: &Patient, report: &mut Report) {
 }
 
 fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {
-    report.cannot_tell();
-    let error = reason(&io::Error::from_raw_os_error(errno));
-    let (why, remedy) = match Errno::from_raw_os_error(errno) {
+    let (error, errno) = (reason(&io::Error::from_raw_os_error(errno)), Errno::from_raw_os_error(errno));
+    if errno != Errno::NOTDIR {
+        report.cannot_tell();
+    }
+    let (why, remedy) = match errno {
+        // Nothing can be there, and the way has told why.
+        Errno::NOTDIR | Errno::LOOP => return,
         Errno::ACCESS => (
             format!("you may not ask it: {error}"),
             "ask as the server's user, or as root; a mode without w keeps you out",
@@ -110,13 +111,13 @@ fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {
 fn judge_rights(patient: &Patient, report: &mut Report) {
     let Some(socket) = &patient.socket else { return };
     let (path, mode, owner) = (&patient.path, socket.mode() & 0o7777, socket.uid());
-    let acl = Acl::of(path);
-    let Some(who) = who_connects(socket, acl.as_ref()) else {
+    let rights = Rights::of(path, socket);
+    let Some(who) = who_connects(&rights) else {
         let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
         report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", quote(path)));
         return;
     };
-    let by_acl = if acl.is_some() { " and an access control list (getfacl)" } else { "" };
+    let by_acl = if rights.has_acl() { " and an access control list (getfacl)" } else { "" };
     let why = format!("mode {mode:04o}{by_acl}: {who} may connect");
     report.note("who-connects", path, why, "--mode, --group and --allow-uid of `unix-ss serve` say who is let in");
     if let Some(listener) = patient.inspection.listener_uid.filter(|&uid| uid != owner && uid != 0) {
@@ -130,30 +131,19 @@ fn judge_rights(patient: &Patient, report: &mut Report) {
     }
 }
 
-/// By the first class that he is of is a user let in or not (path_resolution(7)). `None`: nobody is, but root.
-fn who_connects(socket: &Metadata, acl: Option<&Acl>) -> Option<String> {
-    let (mode, owner, group) = (socket.mode(), Who::User(socket.uid()), Who::Group(socket.gid()));
-    let owner_may = mode & 0o200 != 0;
-    let group_may = Acl::group_rights(acl, mode) & WRITE != 0;
-    let mut may: Vec<Who> = owner_may.then_some(owner).into_iter().chain(Acl::with(acl, WRITE)).collect();
-    may.extend(group_may.then_some(group));
-    let mut not: Vec<Who> = if owner_may { vec![] } else { vec![owner] };
-    if mode & 0o002 != 0 {
-        let named = acl.map(|acl| acl.named.as_slice()).unwrap_or_default();
-        not.extend(named.iter().filter(|(_, rights)| rights & WRITE == 0).map(|&(who, _)| who));
-        not.extend((!group_may).then_some(group));
-        return Some(format!("every user who gets to it{}", except(&not)));
-    }
-    let list = may.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+/// Who may write to the socket. `None`: nobody, but root.
+fn who_connects(rights: &Rights) -> Option<String> {
+    let (may, mut not): (Vec<_>, Vec<_>) = rights.classes().partition(|(_, given)| given & WRITE != 0);
+    let everybody = rights.of_others() & WRITE != 0;
+    // A user whose own entry keeps him out stays out, whatever group he is of; root does not.
+    not.retain(|&(who, _)| who != Who::User(0) && (everybody || matches!(who, Who::User(_))));
+    let names = |classes: Vec<(Who, u16)>| classes.into_iter().map(|(who, _)| who).collect::<Vec<_>>();
+    let (may, not) = (names(may), names(not));
+    let but = if not.is_empty() { String::new() } else { format!(" (but not {})", list(&not, ", nor ")) };
     match may.as_slice() {
+        _ if everybody => Some(format!("every user who gets to it{but}")),
         [] => None,
-        [_] => Some(format!("{list}{} and root", except(&not))),
-        _ => Some(format!("{list}{}, and root", except(&not))),
+        [one] => Some(format!("{one}{but} and root")),
+        _ => Some(format!("{}{but}, and root", list(&may, ", "))),
     }
-}
-
-fn except(not: &[Who]) -> String {
-    // Root is let in whatever the mode.
-    let not: Vec<_> = not.iter().filter(|&&who| who != Who::User(0)).map(Who::to_string).collect();
-    if not.is_empty() { String::new() } else { format!(" (but not {})", not.join(", nor ")) }
 }

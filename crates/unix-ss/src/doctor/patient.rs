@@ -71,6 +71,8 @@ pub(super) struct Patient {
     pub(super) socket: Option<Metadata>,
     /// Whose server it is, or is to be: of the owner of the socket, or ours.
     pub(super) server: u32,
+    /// The number that stands for every owner who has none in this user namespace; `None` where all have one.
+    unmapped: Option<u32>,
 }
 
 impl Patient {
@@ -83,12 +85,27 @@ impl Patient {
         let swept = Swept::of(&home, &inspection);
         let socket = std::fs::metadata(given).ok().filter(|data| data.file_type().is_socket());
         let server = socket.as_ref().map_or(geteuid().as_raw(), MetadataExt::uid);
-        Ok(Patient { given: given.to_owned(), path, home, inspection, swept, socket, server })
+        Ok(Patient { given: given.to_owned(), path, home, inspection, swept, socket, server, unmapped: unmapped() })
     }
 
-    /// The directory of the path.
-    pub(super) fn parent(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
+    /// Whose this is cannot be told.
+    pub(super) fn is_unknown(&self, owner: u32) -> bool {
+        self.unmapped == Some(owner)
+    }
+
+    /// Neither root's nor the server's, as far as can be told.
+    pub(super) fn is_another(&self, owner: u32) -> bool {
+        ![0, self.server].contains(&owner) && !self.is_unknown(owner)
+    }
+
+    /// Can the server's user open this one's lock, to take it over?
+    pub(super) fn may_open(&self, owner: u32) -> bool {
+        self.server == 0 || self.server == owner
+    }
+
+    /// The directory in which a server of that name would be.
+    pub(super) fn directory(&self) -> &Path {
+        self.home.parent().unwrap_or(Path::new("/"))
     }
 
     /// The name that the library makes from the server's: with the suffix, and of one that would be too long by its hash.
@@ -99,6 +116,11 @@ impl Patient {
         let mut name = self.home.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
+    }
+
+    /// The name that a socket has before it gets the path.
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.home.with_file_name(hashed(self.home.file_name().unwrap_or_default(), ".new"))
     }
 
     /// The lock's file.
@@ -121,6 +143,17 @@ impl Patient {
     pub(super) fn is_alive(&self) -> bool {
         matches!(self.inspection.state, PathState::Live { .. } | PathState::Busy)
     }
+}
+
+/// Where not all users have a number (user_namespaces(7)).
+fn unmapped() -> Option<u32> {
+    let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let first = map.lines().next()?.split_whitespace().collect::<Vec<_>>();
+    // The initial namespace, or one in which all have the number that they have there.
+    if first == ["0", "0", "4294967295"] {
+        return None;
+    }
+    std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()
 }
 
 /// As DESIGN.md of `unix_stream_server` has it, for all versions: the digits of 128 bits of FNV-1a.

@@ -68,7 +68,11 @@ impl Report {
         self.add(Severity::Note, id, about, why.into(), remedy.into());
     }
 
+    /// Of a directory that is passed twice, say, it is told once.
     pub(super) fn add(&mut self, severity: Severity, id: &'static str, about: &Path, why: String, remedy: String) {
+        if self.findings.iter().any(|told| (told.id, &*told.about, &told.why) == (id, about, &why)) {
+            return;
+        }
         self.findings.push(Finding { severity, id, about: about.to_owned(), why, remedy });
     }
 

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, StatVfsMountFlags, flock, major, minor, statvfs};
+use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, major, minor, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::{PathState, is_local};
 
 use super::patient::Patient;
-use super::report::Report;
+use super::report::{Report, Severity};
 use super::shell::quote;
 use crate::users;
 
@@ -24,10 +24,13 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 }
 
 fn judge_file_system(patient: &Patient, report: &mut Report) {
-    let parent = patient.parent();
-    if statvfs(parent).is_ok_and(|data| data.f_flag.contains(StatVfsMountFlags::RDONLY)) {
-        let why = "the file system is mounted read-only: neither a socket nor its lock can be made there";
-        report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
+    let parent = patient.directory();
+    if let Ok(data) = statvfs(parent) {
+        if data.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            let why = "the file system is mounted read-only: neither a socket nor its lock can be made there";
+            report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
+        }
+        judge_room(patient, parent, &data, report);
     }
     let kind = file_system(parent).unwrap_or_else(|| "unknown".to_owned());
     if is_local(parent).is_ok_and(|local| !local) {
@@ -48,6 +51,21 @@ fn judge_file_system(patient: &Patient, report: &mut Report) {
         let why = "it is on an overlay: a server bound through another layer, or another overlay of it, refuses";
         report.note("file-system-overlay", parent, why, "server and clients use one view, best a tmpfs or a volume");
     }
+}
+
+fn judge_room(patient: &Patient, dir: &Path, data: &StatVfs, report: &mut Report) {
+    // A total of 0: it sets no limit. What is free for all is less than what is free for root.
+    let is_used_up = |total: u64, free: u64| total != 0 && free == 0;
+    let used_up = match () {
+        () if is_used_up(data.f_files, data.f_favail) => "no inode",
+        () if is_used_up(data.f_blocks, data.f_bavail) => "no block",
+        () => return,
+    };
+    let why = format!("the file system has {used_up} left: a socket or its lock may not be made there (ENOSPC)");
+    let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
+    let remedy =
+        format!("delete what nobody needs (df -h {dir}; df -i {dir}), or use another directory", dir = quote(dir));
+    report.add(severity, "file-system-full", dir, why, remedy);
 }
 
 fn has_no_flock(dir: &Path) -> bool {
@@ -129,7 +147,7 @@ fn judge_namespaces(patient: &Patient, report: &mut Report) {
         Some(pids) if pids.as_os_str() != INITIAL => {
             let why = "this is a pid namespace (a container): of processes outside, neither locks nor servers can be seen, so \
                 that theirs may be told as left or dead";
-            report.note("pid-namespace", patient.parent(), why, "ask outside as well, if the directory is shared");
+            report.note("pid-namespace", patient.directory(), why, "ask outside as well, if the directory is shared");
         }
         Some(_) => {}
     }

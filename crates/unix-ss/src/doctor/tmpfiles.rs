@@ -4,8 +4,12 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, open};
 
 /// The first that has a file of a name has the say about it.
 const DIRECTORIES: [&str; 4] =
@@ -15,8 +19,8 @@ const DIRECTORIES: [&str; 4] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) file: PathBuf,
-    /// The directory that is cleaned.
-    pub(super) path: String,
+    /// The directory that is cleaned: a path, or a pattern.
+    pub(super) path: PathBuf,
     pub(super) age: String,
 }
 
@@ -37,58 +41,70 @@ pub(super) fn rule_for(path: &Path) -> Option<Rule> {
     }
     let mut lines = Vec::new();
     for file in files.into_values() {
-        let text = fs::read(&file).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        lines.extend(text.lines().filter_map(parse).map(|line| (file.clone(), line)));
+        // One that is no file, as /dev/null, has the say about its name too, and says nothing.
+        let text = read(&file).unwrap_or_default();
+        lines.extend(text.split(|&byte| byte == b'\n').filter_map(parse).map(|line| (file.clone(), line)));
     }
     decide(&lines, path)
+}
+
+/// A file's bytes; what is no file is not waited for.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file =
+        File::from(open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?);
+    let mut bytes = Vec::new();
+    if file.metadata()?.is_file() {
+        file.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// A line that cleans, or keeps from cleaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    kind: char,
-    path: String,
+    kind: u8,
+    /// A pattern of glob(7).
+    path: Vec<u8>,
     /// `None`: nothing goes by its age.
     age: Option<String>,
 }
 
 /// `d /tmp 1777 root root 10d`; the rest of it is of no interest here.
-fn parse(line: &str) -> Option<Line> {
-    let line = line.trim_start();
-    if line.starts_with('#') {
+fn parse(line: &[u8]) -> Option<Line> {
+    let line = line.trim_ascii_start();
+    if line.starts_with(b"#") {
         return None;
     }
     let mut words = words::split(line)?.into_iter();
-    let kind = words.next()?.chars().next()?;
+    let kind = *words.next()?.first()?;
     // Those that have an age (or, with x and X, keep others from having one).
-    if !"dDevqQCxX".contains(kind) {
+    if !b"dDevqQCxX".contains(&kind) {
         return None;
     }
     let path = expand(&words.next()?)?;
-    let age = words.nth(3).filter(|age| !matches!(age.as_str(), "" | "-"));
-    Some(Line { kind, path, age })
+    let age = words.nth(3).map(|age| String::from_utf8_lossy(&age).into_owned());
+    Some(Line { kind, path, age: age.filter(|age| !matches!(age.as_str(), "" | "-")) })
 }
 
 /// The directories that have a specifier. Whatever names the host, the boot or a user is left as what it can be: anything.
-fn expand(path: &str) -> Option<String> {
-    let mut expanded = String::new();
-    let mut letters = path.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '%' {
-            expanded.push(letter);
+fn expand(path: &[u8]) -> Option<Vec<u8>> {
+    let mut expanded = Vec::new();
+    let mut bytes = path.iter();
+    while let Some(&byte) = bytes.next() {
+        if byte != b'%' {
+            expanded.push(byte);
             continue;
         }
-        expanded.push_str(match letters.next()? {
-            't' => "/run",
-            'T' => "/tmp",
-            'V' => "/var/tmp",
-            'S' => "/var/lib",
-            'C' => "/var/cache",
-            'L' => "/var/log",
-            'h' => "/root",
-            '%' => "%",
-            _ => "*",
+        expanded.extend_from_slice(match bytes.next()? {
+            b't' => b"/run",
+            b'T' => b"/tmp",
+            b'V' => b"/var/tmp",
+            b'S' => b"/var/lib",
+            b'C' => b"/var/cache",
+            b'L' => b"/var/log",
+            b'h' => b"/root",
+            b'%' => b"%",
+            _ => b"*",
         });
     }
     Some(expanded)
@@ -98,10 +114,10 @@ fn expand(path: &str) -> Option<String> {
 fn decide(lines: &[(PathBuf, Line)], path: &Path) -> Option<Rule> {
     let ancestors: Vec<&Path> = path.ancestors().collect();
     for (height, ancestor) in ancestors.into_iter().enumerate() {
-        let matching = lines.iter().filter(|(_, line)| matches(line.path.trim_end_matches('/'), ancestor));
+        let matching = lines.iter().filter(|(_, line)| matches(&line.path, ancestor));
         let matching: Vec<_> = matching.collect();
         // x keeps all that is below as well, X the thing itself.
-        if matching.iter().any(|(_, line)| line.kind == 'x' || line.kind == 'X' && height == 0) {
+        if matching.iter().any(|(_, line)| line.kind == b'x' || line.kind == b'X' && height == 0) {
             return None;
         }
         if height == 0 {
@@ -111,24 +127,26 @@ fn decide(lines: &[(PathBuf, Line)], path: &Path) -> Option<Rule> {
             }
             continue;
         }
-        if let Some((file, line)) = matching.iter().find(|(_, line)| line.kind != 'X') {
+        if let Some((file, line)) = matching.iter().find(|(_, line)| line.kind != b'X') {
             let age = line.age.clone()?;
             // Spares what is in the directory itself.
             if height == 1 && age.starts_with('~') {
                 return None;
             }
-            return Some(Rule { file: file.clone(), path: line.path.clone(), age });
+            return Some(Rule { file: file.clone(), path: OsString::from_vec(line.path.clone()).into(), age });
         }
     }
     None
 }
 
 /// glob(7), without a `*` that matches a slash.
-fn matches(pattern: &str, path: &Path) -> bool {
-    let Some(path) = path.to_str() else { return false };
-    let (patterns, parts): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-    patterns.len() == parts.len()
-        && patterns.iter().zip(&parts).all(|(pattern, part)| glob(pattern.as_bytes(), part.as_bytes()))
+fn matches(mut pattern: &[u8], path: &Path) -> bool {
+    while let Some(shorter) = pattern.strip_suffix(b"/") {
+        pattern = shorter;
+    }
+    let parts = |path| <[u8]>::split(path, |&byte| byte == b'/');
+    let (patterns, parts) = (parts(pattern), parts(path.as_os_str().as_bytes()));
+    patterns.clone().count() == parts.clone().count() && patterns.zip(parts).all(|(pattern, part)| glob(pattern, part))
 }
 
 /// Of `[...]` it takes any letter.
@@ -151,15 +169,20 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
     use super::*;
 
-    fn decided(config: &str, path: &str) -> Option<(String, String)> {
-        let lines: Vec<_> = config.lines().filter_map(parse).map(|line| (PathBuf::from("c"), line)).collect();
-        decide(&lines, Path::new(path)).map(|rule| (rule.path, rule.age))
+    fn decided(config: &str, path: impl AsRef<Path>) -> Option<(PathBuf, String)> {
+        let lines = config.lines().filter_map(|line| parse(line.as_bytes()));
+        let lines: Vec<_> = lines.map(|line| (PathBuf::from("c"), line)).collect();
+        decide(&lines, path.as_ref()).map(|rule| (rule.path, rule.age))
     }
 
-    fn some(path: &str, age: &str) -> Option<(String, String)> {
-        Some((path.to_owned(), age.to_owned()))
+    fn some(path: &str, age: &str) -> Option<(PathBuf, String)> {
+        Some((PathBuf::from(path), age.to_owned()))
     }
 
     #[test]
@@ -209,9 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn an_exclusion_of_a_name_that_is_no_text_is_read_as_well() {
+        let path = Path::new(OsStr::from_bytes(b"/tmp/\xff*/s"));
+        let config = format!("q /tmp - - - 1d\n{}", exclusion(path));
+        assert_eq!(decided(&config, path), None, "{config}");
+        assert_eq!(decided(&config, OsStr::from_bytes(b"/tmp/\xfe/s")), some("/tmp", "1d"), "{config}");
+    }
+
+    #[test]
     fn a_pattern_stays_within_a_name() {
-        assert!(matches("/a/*", Path::new("/a/b")) && !matches("/a/*", Path::new("/a/b/c")));
-        assert!(matches("/a/x?[0-9]", Path::new("/a/xy7")) && !matches("/a/x?[0-9]", Path::new("/a/xy")));
-        assert!(!matches("/a/[", Path::new("/a/b")));
+        let matches = |pattern: &str, path| matches(pattern.as_bytes(), Path::new(path));
+        assert!(matches("/a/*", "/a/b") && !matches("/a/*", "/a/b/c") && matches("/a//", "/a"));
+        assert!(matches("/a/x?[0-9]", "/a/xy7") && !matches("/a/x?[0-9]", "/a/xy"));
+        assert!(!matches("/a/[", "/a/b"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (fifo, file) = (dir.path().join("fifo"), dir.path().join("file"));
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).expect("a fifo");
+        fs::write(&file, "x").expect("a file");
+        assert_eq!(read(&fifo).expect("nothing"), b"");
+        assert_eq!(read(Path::new("/dev/null")).expect("nothing"), b"");
+        assert_eq!(read(&file).expect("a file"), b"x");
     }
 }

@@ -3,21 +3,21 @@
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{Metadata, symlink_metadata};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, statx};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::acl::{Acl, PASS, WRITE, Who};
 use super::patient::Patient;
 use super::report::{Report, Severity};
+use super::rights::{PASS, Rights, WRITE, Who, list};
 use super::shell::quote;
 use crate::message::reason;
 
 const STICKY: u32 = 0o1000;
-const OTHERS_WRITE: u32 = 0o002;
 /// As many as the kernel follows (path_resolution(7)).
 const LINKS: usize = 40;
 
@@ -25,73 +25,102 @@ const LINKS: usize = 40;
 struct Step {
     dir: PathBuf,
     data: Metadata,
-    acl: Option<Acl>,
+    rights: Rights,
     entry: PathBuf,
 }
 
 impl Step {
     fn new(dir: &Path, entry: PathBuf) -> Option<Self> {
         let data = symlink_metadata(dir).ok()?;
-        Some(Step { dir: dir.to_owned(), data, acl: Acl::of(dir), entry })
+        Some(Step { dir: dir.to_owned(), rights: Rights::of(dir, &data), data, entry })
     }
 
-    fn group_has(&self, right: u16) -> bool {
-        Acl::group_rights(self.acl.as_ref(), self.data.mode()) & right != 0
+    fn is_open(&self) -> bool {
+        self.rights.of_others() & WRITE != 0
+    }
+
+    fn is_open_to_group(&self) -> bool {
+        self.rights.of_group() & WRITE != 0
     }
 
     /// Those that the list lets write, beside root and the server.
     fn named_writers(&self, patient: &Patient) -> Vec<Who> {
-        let is_other = |who: &Who| ![Who::User(0), Who::User(patient.server)].contains(who);
-        Acl::with(self.acl.as_ref(), WRITE).filter(is_other).collect()
+        let named = self.rights.of_named().iter().filter(|(_, rights)| rights & WRITE != 0).map(|&(who, _)| who);
+        named.filter(|who| ![Who::User(0), Who::User(patient.server)].contains(who)).collect()
     }
 
     /// Many may make files in it, each of which is its owner's alone.
     fn is_shared(&self, patient: &Patient) -> bool {
-        let mode = self.data.mode();
-        let open = mode & OTHERS_WRITE != 0 || self.group_has(WRITE) || !self.named_writers(patient).is_empty();
-        mode & STICKY != 0 && open
+        let open = self.is_open() || self.is_open_to_group() || !self.named_writers(patient).is_empty();
+        self.data.mode() & STICKY != 0 && open
     }
 }
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
-    let Some(steps) = walk(patient, report) else { return };
+    let (steps, end) = walk(patient, report);
     for step in &steps {
         judge_directory(patient, step, report);
         judge_entry(patient, step, report);
     }
-    if let Some(parent) = steps.last() {
-        judge_parent(patient, parent, report);
+    judge_unknown_owners(patient, &steps, report);
+    match (end, steps.last()) {
+        (End::Reached, Some(parent)) => {
+            judge_parent(patient, parent, report);
+            judge_passage(patient, &steps, report);
+        }
+        (End::Missing { first, all }, last) => judge_missing(patient, last, &first, &all, report),
+        _ => {}
     }
-    judge_passage(patient, &steps, report);
 }
 
-/// From the root to the parent; `None` if there is no way, which is reported.
-fn walk(patient: &Patient, report: &mut Report) -> Option<Vec<Step>> {
-    let mut ahead = components(patient.parent());
+/// How the way ended.
+enum End {
+    /// At the directory where a server is, or would be.
+    Reached,
+    /// The first directory that is not there, and the path to the last one.
+    Missing { first: PathBuf, all: PathBuf },
+    /// By something that was reported.
+    Broken,
+}
+
+/// From the root to where a server is, or would be: behind the links.
+fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
+    let mut ahead = components(&patient.path);
     let (mut at, mut steps, mut links, mut told) = (PathBuf::from("/"), Vec::new(), 0, HashSet::new());
+    let mut is_behind = false;
     while let Some(name) = ahead.pop_front() {
         if name == ".." {
             at.pop();
             continue;
         }
-        let entry = at.join(&name);
+        let (entry, is_end) = (at.join(&name), ahead.is_empty());
+        steps.extend(Step::new(&at, entry.clone()));
         let data = match symlink_metadata(&entry) {
             Ok(data) => data,
+            Err(error) if is_end && error.kind() == ErrorKind::NotFound => return (steps, End::Reached),
+            // Of a link that leads nowhere the look at the path tells.
+            Err(error) if is_behind && error.kind() == ErrorKind::NotFound => return (steps, End::Broken),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let rest = ahead.iter().take(ahead.len().saturating_sub(1)).take_while(|&name| name != "..");
+                return (
+                    steps,
+                    End::Missing { all: rest.fold(entry.clone(), |dir, name| dir.join(name)), first: entry },
+                );
+            }
             Err(error) => {
                 no_way(&entry, &error, report);
-                return None;
+                return (steps, End::Broken);
             }
         };
-        steps.extend(Step::new(&at, entry.clone()));
         if data.is_symlink() {
             links += 1;
             let target = std::fs::read_link(&entry).unwrap_or_default();
             if links > LINKS {
                 report.error("symlink-loop", &entry, "symbolic links lead round in circles", "remove one of them");
-                return None;
+                return (steps, End::Broken);
             }
-            // Of a loop, each once.
-            if told.insert(entry.clone()) {
+            // Of a loop, each once; of the one at the end the look at the path tells.
+            if told.insert(entry.clone()) && entry != patient.path {
                 let target = target.display();
                 let why = format!("it is a symbolic link to {target}: whoever changes it leads clients elsewhere");
                 report.note("symlink-on-the-way", &entry, why, "give the server and its clients the path behind it");
@@ -99,18 +128,19 @@ fn walk(patient: &Patient, report: &mut Report) -> Option<Vec<Step>> {
             if target.is_absolute() {
                 at = PathBuf::from("/");
             }
+            is_behind |= is_end;
             components(&target).into_iter().rev().for_each(|name| ahead.push_front(name));
+        } else if is_end {
+            break;
         } else if data.is_dir() {
             at = entry;
         } else {
             let why = "it is on the way to the path, and no directory";
             report.error("parent-not-directory", &entry, why, "choose another path, or move the file away");
-            return None;
+            return (steps, End::Broken);
         }
     }
-    let entry = patient.path.file_name().map_or_else(|| at.clone(), |name| at.join(name));
-    steps.extend(Step::new(&at, entry));
-    Some(steps)
+    (steps, End::Reached)
 }
 
 fn components(path: &Path) -> VecDeque<OsString> {
@@ -118,19 +148,37 @@ fn components(path: &Path) -> VecDeque<OsString> {
     path.components().filter(is_step).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-fn no_way(entry: &Path, error: &std::io::Error, report: &mut Report) {
-    match error.kind() {
-        ErrorKind::NotFound => {
-            let remedy = format!("make it: mkdir -m 700 {}, as the server's user", quote(entry));
-            report.error("parent-missing", entry, "the directory is not there, so no socket can be", remedy);
-        }
-        ErrorKind::PermissionDenied => {
-            let dir = entry.parent().unwrap_or(entry);
-            let why = "you may not pass it (no x), so that what is behind it cannot be told";
-            report.error("directory-closed-to-you", dir, why, "ask as the server's user, or as root");
-        }
-        _ => report.error("parent-unreadable", entry, reason(error), "see to the file system, and ask again"),
+fn no_way(entry: &Path, error: &io::Error, report: &mut Report) {
+    if error.kind() == ErrorKind::PermissionDenied {
+        let dir = entry.parent().unwrap_or(entry);
+        let why = "you may not pass it (no x), so that what is behind it cannot be told";
+        report.error("directory-closed-to-you", dir, why, "ask as the server's user, or as root");
+    } else {
+        report.error("parent-unreadable", entry, reason(error), "see to the file system, and ask again");
     }
+}
+
+fn judge_missing(patient: &Patient, last: Option<&Step>, first: &Path, all: &Path, report: &mut Report) {
+    let (missing, dir) = ("the directory is not there, so no socket can be", quote(all));
+    if last.is_some_and(|step| may_write(patient.server, step)) {
+        report.error("parent-missing", first, missing, format!("make it: mkdir -p -m 700 {dir}, as the server's user"));
+    } else {
+        let why = format!("{missing}, and uid {} may not make it", patient.server);
+        report.error("parent-missing", first, why, format!("as root: install -d -m 700 -o {} {dir}", patient.server));
+    }
+}
+
+/// A user namespace shows all owners that have no number in it as one (user_namespaces(7)).
+fn judge_unknown_owners(patient: &Patient, steps: &[Step], report: &mut Report) {
+    let dirs: Vec<_> = steps.iter().filter(|step| patient.is_unknown(step.data.uid())).map(|step| &step.dir).collect();
+    let Some(first) = dirs.first() else { return };
+    let mut names: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+    names.dedup();
+    let why = format!(
+        "this is a user namespace (a container), in which the owner of {} has no number: who he is cannot be told",
+        names.join(", ")
+    );
+    report.note("owner-unknown", first, why, "ask outside as well");
 }
 
 /// Who may take an entry away and put another in its place?
@@ -138,7 +186,7 @@ fn judge_directory(patient: &Patient, step: &Step, report: &mut Report) {
     let Step { dir, data, .. } = step;
     let (mode, owner, group) = (data.mode(), data.uid(), data.gid());
     let chmod = |bits: &str| format!("chmod {bits} {}", quote(dir));
-    if ![0, patient.server].contains(&owner) {
+    if patient.is_another(owner) {
         let why = format!(
             "it is of uid {owner}, who can put another socket in the place of the one of uid {}",
             patient.server
@@ -148,12 +196,12 @@ fn judge_directory(patient: &Patient, step: &Step, report: &mut Report) {
     if mode & STICKY != 0 {
         return;
     }
-    if mode & OTHERS_WRITE != 0 {
+    if step.is_open() {
         let why = "every user may write to it, and it is not sticky: each of them can delete what is there, or replace it by \
             a server of his own";
         report.error("directory-open-to-all", dir, why, format!("{}, or {}", chmod("o-w"), chmod("+t")));
     }
-    if step.group_has(WRITE) {
+    if step.is_open_to_group() {
         // A group that has the number of its user is that user's alone, by custom.
         let private = group == owner && [0, patient.server].contains(&owner);
         let severity = if private { Severity::Note } else { Severity::Warning };
@@ -168,7 +216,7 @@ fn judge_directory(patient: &Patient, step: &Step, report: &mut Report) {
     }
     let named = step.named_writers(patient);
     if !named.is_empty() {
-        let who = named.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+        let who = list(&named, ", ");
         let entry = |who: &Who| match who {
             Who::User(uid) => format!("u:{uid}"),
             Who::Group(gid) => format!("g:{gid}"),
@@ -186,7 +234,7 @@ fn judge_entry(patient: &Patient, step: &Step, report: &mut Report) {
     let entry = &step.entry;
     let Ok(entry_data) = symlink_metadata(entry) else { return };
     let owner = entry_data.uid();
-    if step.is_shared(patient) && ![0, patient.server].contains(&owner) {
+    if step.is_shared(patient) && patient.is_another(owner) {
         let why = format!("it is of uid {owner}, who can exchange it, in a directory that many may write to");
         report.warning("entry-of-another-user", entry, why, "use a directory that root or the server's user made");
     }
@@ -201,8 +249,9 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
             --expect-uid";
         report.warning("directory-shared", dir, why, remedy);
     }
+    let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
+    judge_attributes(severity, dir, report);
     if !may_write(patient.server, step) {
-        let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
         let why = format!(
             "uid {} may not make or remove names in it, and so neither the socket nor its lock",
             patient.server
@@ -214,54 +263,63 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
 
 /// Also true where only a look into the list of groups could tell.
 fn may_write(user: u32, step: &Step) -> bool {
-    let Step { dir, data, acl, .. } = step;
     if user == geteuid().as_raw() {
-        let asked = accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-        return asked != Err(rustix::io::Errno::ACCESS);
+        let asked = accessat(CWD, &step.dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+        return asked != Err(Errno::ACCESS);
     }
-    let both = |rights: u16| rights & (WRITE | PASS) == WRITE | PASS;
-    let mode_has = |bits: u32| data.mode() & bits == bits;
-    let acl = acl.as_ref();
-    if user == 0 || data.uid() == user {
-        return user == 0 || mode_has(0o300);
+    step.rights.lets(Who::User(user), WRITE | PASS)
+}
+
+/// What keeps even root from making or removing names (chattr(1)).
+fn judge_attributes(severity: Severity, dir: &Path, report: &mut Report) {
+    let Ok(data) = statx(CWD, dir, AtFlags::empty(), StatxFlags::empty()) else { return };
+    for (attribute, id, why, letter) in [
+        (
+            StatxAttributes::IMMUTABLE,
+            "directory-immutable",
+            "it has the attribute immutable: nobody, not even root, may make or remove names in it",
+            'i',
+        ),
+        (
+            StatxAttributes::APPEND,
+            "directory-append-only",
+            "it has the attribute append-only: nobody, not even root, may rename or remove what is in it, neither the lock nor \
+                a dead socket",
+            'a',
+        ),
+    ] {
+        if data.stx_attributes.contains(attribute) {
+            let remedy = format!("as root: chattr -{letter} {}; or use another directory", quote(dir));
+            report.add(severity, id, dir, why.to_owned(), remedy);
+        }
     }
-    if let Some(rights) = Acl::rights_of(acl, Who::User(user)) {
-        return both(rights);
-    }
-    let of_groups =
-        acl.is_some_and(|acl| acl.named.iter().any(|&(who, rights)| matches!(who, Who::Group(_)) && both(rights)));
-    mode_has(0o003) || both(Acl::group_rights(acl, data.mode())) || of_groups
 }
 
 /// Do those who may write to the socket get to it?
 fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
     let Some(socket) = &patient.socket else { return };
-    let (mode, group) = (socket.mode(), socket.gid());
-    let socket_acl = Acl::of(&patient.path);
-    let group_connects = Acl::group_rights(socket_acl.as_ref(), mode) & WRITE != 0;
-    for step in steps {
-        let Step { dir, data, acl, .. } = step;
-        let named = Acl::rights_of(acl.as_ref(), Who::Group(group)).is_some_and(|rights| rights & PASS != 0);
-        let (all, of_group) = (data.mode() & 0o001 != 0, named || step.group_has(PASS) && data.gid() == group);
-        let (kept_out, opened) = match mode {
-            mode if mode & OTHERS_WRITE != 0 && !all => {
-                ("every user may connect to the socket, and not all".to_owned(), format!("chmod o+x {}", quote(dir)))
-            }
-            _ if group_connects && !all && !of_group => {
-                let who = format!("group {group} may connect to the socket, and not all of the group");
-                // To change the directory's group would keep those of its group now out.
-                let opened = if data.gid() == group && acl.is_none() {
-                    format!("chmod g+x {}", quote(dir))
-                } else {
-                    format!("setfacl -m g:{group}:x {}", quote(dir))
-                };
-                (who, opened)
-            }
-            _ => continue,
+    let to_socket = Rights::of(&patient.path, socket);
+    let is_for_all = to_socket.of_others() & WRITE != 0;
+    for Step { dir, data, rights, .. } in steps {
+        // If all may connect: of those that an entry here keeps out. If not: of those that an entry there lets in.
+        let classes: Vec<_> =
+            if is_for_all { rights.classes() } else { to_socket.classes() }.map(|(who, _)| who).collect();
+        let is_kept_out = |who: &Who| to_socket.lets(*who, WRITE) && !rights.lets(*who, PASS);
+        let kept_out: Vec<_> = classes.into_iter().filter(is_kept_out).collect();
+        let others = is_for_all && rights.of_others() & PASS == 0;
+        let why = match (others, kept_out.as_slice()) {
+            (true, _) => "every user may connect to the socket, and not all can pass this directory".to_owned(),
+            (false, []) => continue,
+            (false, who) => format!("{} may connect to the socket, and cannot pass this directory", list(who, ", ")),
         };
         // Of the owner's own group, a mode of 660 may be no more than a habit.
-        let why = format!("{kept_out} can pass this directory (mode {:04o})", data.mode() & 0o7777);
-        let remedy = format!("{opened}, or give the socket the mode that is meant");
-        report.warning("directory-closed-to-clients", dir, why, remedy);
+        let remedy = rights.command_to_pass(&kept_out, others, &quote(dir));
+        let remedy = format!("{remedy}, or give the socket the mode that is meant");
+        report.warning(
+            "directory-closed-to-clients",
+            dir,
+            format!("{why} (mode {:04o})", data.mode() & 0o7777),
+            remedy,
+        );
     }
 }

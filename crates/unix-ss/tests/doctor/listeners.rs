@@ -111,3 +111,21 @@ fn a_lost_server_is_found_whatever_bytes_its_name_has() {
     fs::remove_file(&path).expect("removed");
     examined(&place, &path).has("error", "server-lost-path", &path);
 }
+
+#[test]
+fn a_server_that_has_bound_its_path_anew_is_not_to_be_killed() {
+    let place = Place::new();
+    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
+        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+        return;
+    }
+    // Ours, and so of the only process that may have it: what a child of another test holds until its exec is not named.
+    let _before = UnixListener::bind(place.path("s")).expect("a socket");
+    fs::remove_file(place.path("s")).expect("removed");
+    let _now = UnixListener::bind(place.path("s")).expect("a socket");
+    eventually("it alone has both", || {
+        let findings = examined(&place, &place.path("s"));
+        let lost = findings.all.iter().find(|finding| finding["finding"] == "server-lost-path").expect("it is told");
+        lost["severity"] == "note" && !lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("kill"))
+    });
+}

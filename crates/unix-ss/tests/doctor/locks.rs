@@ -186,4 +186,52 @@ fn a_temporary_name_of_a_killed_starter_is_found() {
         let findings = examined(&place, &place.path(&name));
         findings.ids().contains(&"temporary-left")
     });
+    if is_root("files of other users") {
+        chmod(&place.path(""), 0o1777);
+        for mode in [0o600, 0o666] {
+            chmod(&place.path("").join(&temporary), mode);
+            let findings = found(as_nobody(&place).arg(place.path(&name)));
+            findings.has("warning", "temporary-of-another-user", &place.path("").join(&temporary));
+            findings.has_not("temporary-left");
+        }
+    }
+}
+
+#[test]
+fn the_other_locks_of_another_user_are_told_apart_as_well() {
+    if !is_root("files of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o1777);
+    mark(&place.path("s.owner"));
+    mark(&place.path("s.start"));
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    for name in ["s.owner", "s.start"] {
+        findings.has("warning", "lock-left-by-another-user", &place.path(name));
+    }
+    findings.has_not("life-lock-left");
+    findings.has_not("start-lock-left");
+    // Root takes over whatever there is.
+    let findings = examined(&place, &place.path("s"));
+    findings.has_not("lock-left-by-another-user");
+    findings.has("warning", "life-lock-left", &place.path("s.owner"));
+}
+
+#[test]
+fn a_lock_with_a_second_link_is_not_called_left() {
+    let place = Place::new();
+    for name in ["s.lock", "s.owner", "s.start"] {
+        mark(&place.path(name));
+        fs::hard_link(place.path(name), place.path("link")).expect("a link");
+        let findings = examined(&place, &place.path("s"));
+        findings.has("warning", "lock-linked", &place.path(name));
+        for id in ["lock-left", "life-lock-left", "life-lock-held", "start-lock-left", "lock-foreign"] {
+            findings.has_not(id);
+        }
+        let clean = |options: &[&str]| status_of(&run(unix_ss(&["clean"]).args(options).arg(place.path("s"))));
+        assert_eq!((clean(&["--dry-run"]), clean(&[])), (3, 3), "{name}");
+        fs::remove_file(place.path("link")).expect("removed");
+        fs::remove_file(place.path(name)).expect("removed");
+    }
 }

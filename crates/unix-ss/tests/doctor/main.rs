@@ -20,7 +20,7 @@ use std::process::Command;
 
 use common::users::{NOBODY, copy, is_root};
 use common::{Place, Running, eventually, put_dead, run, status_of, text, unix_ss};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, IFlags, flock};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Signal, geteuid};

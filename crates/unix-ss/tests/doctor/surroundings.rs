@@ -106,3 +106,19 @@ fn a_directory_for_temporary_files_is_told_by_its_variable_too() {
     let findings = found(command.arg(place.path("s")).env("TMPDIR", place.path("")));
     findings.has("note", "temporary-directory", &place.path("s"));
 }
+
+#[test]
+fn a_full_file_system_is_told_whatever_it_is_full_of() {
+    if !is_root("mounts") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("full")).expect("a directory");
+    for (limit, fill) in [("nr_inodes=2", ":>$2/full/x"), ("size=4k", "echo x >$2/full/x")] {
+        let script = format!("mount -t tmpfs -o {limit} none $2/full; {fill}; exec $1 doctor --json $2/full/s");
+        let findings = with_mounts(&script, &place);
+        findings.has("error", "file-system-full", &place.path("full"));
+    }
+    let script = "mount -t tmpfs -o nr_inodes=0,size=0 none $2/full; exec $1 doctor --json $2/full/s";
+    with_mounts(script, &place).has_not("file-system-full"); // neither has a limit
+}

@@ -40,7 +40,7 @@ fn directories_that_others_may_write_to_are_found_wherever_they_are() {
 
 /// The command in a remedy, up to the comma, as a shell does it.
 #[track_caller]
-fn done_by_shell(finding: &Value, up_to: &str) {
+pub(super) fn done_by_shell(finding: &Value, up_to: &str) {
     let remedy = finding["remedy"].as_str().expect("a remedy");
     let command = remedy.split_once(up_to).map_or(remedy, |(command, _)| command);
     let output = run(Command::new("bash").args(["-c", command]).current_dir("/"));
@@ -126,4 +126,113 @@ fn symbolic_links_are_named_on_the_way_and_at_the_end() {
     assert_eq!(findings.ids().iter().filter(|&&id| id == "symlink-on-the-way").count(), 1, "{findings:?}");
     let unknown = findings.has("note", "listeners-unknown", &place.path("round/s"));
     assert!(!unknown["remedy"].as_str().is_some_and(|remedy| remedy.contains("module")), "{unknown}");
+}
+
+#[test]
+fn a_directory_that_is_passed_twice_is_told_of_once() {
+    let place = Place::new();
+    fs::create_dir(place.path("open")).expect("a directory");
+    chmod(&place.path("open"), 0o757);
+    symlink("../open", place.path("open/again")).expect("a link");
+    let findings = examined(&place, &place.path("open/again/s"));
+    findings.has("error", "directory-open-to-all", &place.path("open"));
+    assert_eq!(findings.ids().iter().filter(|&&id| id == "directory-open-to-all").count(), 1, "{findings:?}");
+}
+
+#[test]
+fn the_way_goes_on_behind_a_link_at_the_end() {
+    let place = Place::new();
+    fs::create_dir(place.path("open")).expect("a directory");
+    symlink("open/s", place.path("link")).expect("a link");
+    let _server = UnixListener::bind(place.path("open/s")).expect("a socket");
+    chmod(&place.path("open"), 0o757);
+    let findings = examined(&place, &place.path("link"));
+    findings.has("error", "directory-open-to-all", &place.path("open"));
+    findings.has("warning", "path-is-symlink", &place.path("link"));
+    findings.has_not("symlink-on-the-way"); // it is the path itself
+}
+
+#[test]
+fn of_links_in_a_circle_it_says_so_and_nothing_that_does_not_help() {
+    let place = Place::new();
+    symlink("there", place.path("here")).expect("a link");
+    symlink("here", place.path("there")).expect("a link");
+    for path in ["here", "here/s"] {
+        let findings = examined(&place, &place.path(path));
+        assert!(findings.ids().contains(&"symlink-loop"), "{findings:?}");
+        for id in ["cannot-tell", "lock-unknown", "parent-not-writable"] {
+            findings.has_not(id);
+        }
+        assert_eq!(findings.status, 4, "{findings:?}");
+    }
+}
+
+#[test]
+fn a_closed_directory_is_told_of_even_if_it_is_the_last_one() {
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("closed")).expect("a directory");
+    chmod(&place.path("closed"), 0o600);
+    let findings = found(as_nobody(&place).arg(place.path("closed/s")));
+    findings.has("error", "directory-closed-to-you", &place.path("closed"));
+    findings.has_not("parent-not-writable");
+    chmod(&place.path("closed"), 0o700);
+}
+
+#[test]
+fn who_may_not_make_the_missing_directory_hears_who_can() {
+    if !is_root("a directory for another user") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    let path = place.path("no/such/s");
+    let findings = found(as_nobody(&place).arg(&path));
+    let missing = findings.has("error", "parent-missing", &place.path("no"));
+    assert!(missing["why"].as_str().is_some_and(|why| why.contains("uid 65534 may not make it")), "{missing}");
+    let remedy = missing["remedy"].as_str().and_then(|remedy| remedy.strip_prefix("as root: ")).expect("for root");
+    done_by_shell(&serde_json::json!({ "remedy": remedy }), ", ");
+    found(as_nobody(&place).arg(&path)).is_well();
+}
+
+#[test]
+fn what_keeps_even_root_from_making_names_is_told() {
+    if !is_root("attributes of files") {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a directory");
+    let dir = fs::File::open(place.path("d")).expect("a directory");
+    for (attribute, id) in [(IFlags::IMMUTABLE, "directory-immutable"), (IFlags::APPEND, "directory-append-only")] {
+        let before = rustix::fs::ioctl_getflags(&dir);
+        let set = before.and_then(|before| rustix::fs::ioctl_setflags(&dir, before | attribute));
+        if let Err(errno) = set {
+            let _ = writeln!(std::io::stderr(), "NOT TRIED: attributes of files: {errno}");
+            return;
+        }
+        let findings = found(unix_ss(&["doctor", "--json"]).arg(place.path("d/s")));
+        rustix::fs::ioctl_setflags(&dir, before.expect("attributes")).expect("reset");
+        findings.has("error", id, &place.path("d"));
+        examined(&place, &place.path("d/s")).has_not(id);
+    }
+}
+
+#[test]
+fn an_owner_without_a_number_in_a_user_namespace_is_nobodys_enemy() {
+    if !unshares(&["-U", "-r"]) {
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("theirs")).expect("a directory");
+    if geteuid().is_root() {
+        // Of an ordinary user, the root directory is one already.
+        chown(place.path("theirs"), Some(12_345), None).expect("chown");
+    }
+    let mut command = Command::new("unshare");
+    let findings = found(
+        command.args(["-U", "-r", env!("CARGO_BIN_EXE_unix-ss"), "doctor", "--json"]).arg(place.path("theirs/s")),
+    );
+    assert!(findings.ids().contains(&"owner-unknown"), "{findings:?}");
+    findings.has_not("directory-of-another-user");
+    findings.has_not("entry-of-another-user");
 }

@@ -5,53 +5,53 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The words, without their quotes and escapes; `None` where the line cannot be read so, which systemd passes over.
-/// Bytes that are no UTF-8 are replaced: no path that is looked for has them.
-pub(super) fn split(line: &str) -> Option<Vec<String>> {
-    let (mut words, mut letters) = (Vec::new(), line.chars().peekable());
-    while let Some(first) = letters.find(|letter| !letter.is_whitespace()) {
+pub(super) fn split(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (mut words, mut bytes) = (Vec::new(), line.iter().copied());
+    while let Some(first) = bytes.find(|byte| !byte.is_ascii_whitespace()) {
         let (mut word, mut quote, mut next) = (Vec::new(), None, Some(first));
-        while let Some(letter) = next {
-            match letter {
-                '\\' => word.extend(unescape(&mut letters)?),
-                letter if quote == Some(letter) => quote = None,
-                '"' | '\'' if quote.is_none() => quote = Some(letter),
-                letter if quote.is_none() && letter.is_whitespace() => break,
-                letter => word.extend(letter.encode_utf8(&mut [0; 4]).bytes()),
+        while let Some(byte) = next {
+            match byte {
+                b'\\' => word.extend(unescape(&mut bytes)?),
+                byte if quote == Some(byte) => quote = None,
+                b'"' | b'\'' if quote.is_none() => quote = Some(byte),
+                byte if quote.is_none() && byte.is_ascii_whitespace() => break,
+                byte => word.push(byte),
             }
-            next = letters.next();
+            next = bytes.next();
         }
         if quote.is_some() {
             return None;
         }
-        words.push(String::from_utf8_lossy(&word).into_owned());
+        words.push(word);
     }
     Some(words)
 }
 
 /// What follows a backslash: a byte, or a letter by its number.
-fn unescape(letters: &mut impl Iterator<Item = char>) -> Option<Vec<u8>> {
-    let first = letters.next()?;
+fn unescape(bytes: &mut impl Iterator<Item = u8>) -> Option<Vec<u8>> {
+    let digit = |byte: u8, radix| char::from(byte).to_digit(radix);
+    let first = bytes.next()?;
     let (value, digits, radix) = match first {
-        'x' => (0, 2, 16),
-        'u' => (0, 4, 16),
-        'U' => (0, 8, 16),
-        '0'..='7' => (first.to_digit(8)?, 2, 8),
-        'a' => (7, 0, 10),
-        'b' => (8, 0, 10),
-        't' => (9, 0, 10),
-        'n' => (10, 0, 10),
-        'v' => (11, 0, 10),
-        'f' => (12, 0, 10),
-        'r' => (13, 0, 10),
-        's' => (32, 0, 10),
-        '\\' | '"' | '\'' => (first.into(), 0, 10),
+        b'x' => (0, 2, 16),
+        b'u' => (0, 4, 16),
+        b'U' => (0, 8, 16),
+        b'0'..=b'7' => (digit(first, 8)?, 2, 8),
+        b'a' => (7, 0, 10),
+        b'b' => (8, 0, 10),
+        b't' => (9, 0, 10),
+        b'n' => (10, 0, 10),
+        b'v' => (11, 0, 10),
+        b'f' => (12, 0, 10),
+        b'r' => (13, 0, 10),
+        b's' => (32, 0, 10),
+        b'\\' | b'"' | b'\'' => (first.into(), 0, 10),
         _ => return None,
     };
     let value = (0..digits)
-        .try_fold(value, |value: u32, _| value.checked_mul(radix)?.checked_add(letters.next()?.to_digit(radix)?))?;
+        .try_fold(value, |value: u32, _| value.checked_mul(radix)?.checked_add(digit(bytes.next()?, radix)?))?;
     match first {
         _ if value == 0 => None,
-        'u' | 'U' => Some(char::from_u32(value)?.to_string().into_bytes()),
+        b'u' | b'U' => Some(char::from_u32(value)?.to_string().into_bytes()),
         _ => Some(vec![u8::try_from(value).ok()?]),
     }
 }
@@ -86,9 +86,13 @@ fn octal(word: &mut String, bytes: &[u8]) {
 mod tests {
     use super::*;
 
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    }
+
     #[test]
     fn words_are_read_with_their_quotes_and_escapes() {
-        let words = |line| split(line).map(|words| words.join("|"));
+        let words = |line: &str| split(line.as_bytes()).map(|words| text(&words.join(&b'|')));
         for (line, read) in [
             ("d /a  b", "d|/a|b"),
             (" d \"/a b\" '' -", "d|/a b||-"),
@@ -99,8 +103,9 @@ mod tests {
             assert_eq!(words(line), Some(read.to_owned()), "{line}");
         }
         assert_eq!(words(r"\303\251"), Some("é".to_owned()));
+        assert_eq!(split(b"\xff \\377\\x01"), Some(vec![b"\xff".to_vec(), b"\xff\x01".to_vec()]));
         for broken in ["d \"/a", "d '/a", r"d \q", r"d \x2", r"d \400", r"d \000", "d \\", r"d \ud800"] {
-            assert_eq!(split(broken), None, "{broken}");
+            assert_eq!(split(broken.as_bytes()), None, "{broken}");
         }
     }
 
@@ -114,7 +119,7 @@ mod tests {
             ("/tmp/a'\"\n", r#"/tmp/a\'\"\012"#),
         ] {
             assert_eq!(quote(Path::new(path)), word);
-            assert_eq!(split(word).map(|words| words.len()), Some(1));
+            assert_eq!(split(word.as_bytes()).map(|words| words.len()), Some(1));
         }
     }
 }
