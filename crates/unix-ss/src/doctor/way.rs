@@ -36,16 +36,16 @@ impl Step {
     }
 
     fn is_open(&self) -> bool {
-        self.rights.of_others() & WRITE != 0
+        changes(self.rights.of_others())
     }
 
     fn is_open_to_group(&self) -> bool {
-        self.rights.of_group() & WRITE != 0
+        changes(self.rights.of_group())
     }
 
     /// Those that the list lets write, beside root and the server.
     fn named_writers(&self, patient: &Patient) -> Vec<Who> {
-        let named = self.rights.of_named().iter().filter(|(_, rights)| rights & WRITE != 0).map(|&(who, _)| who);
+        let named = self.rights.of_named().iter().filter(|&&(_, rights)| changes(rights)).map(|&(who, _)| who);
         named.filter(|who| ![Who::User(0), Who::User(patient.server)].contains(who)).collect()
     }
 
@@ -54,6 +54,11 @@ impl Step {
         let open = self.is_open() || self.is_open_to_group() || !self.named_writers(patient).is_empty();
         self.data.mode() & STICKY != 0 && open
     }
+}
+
+/// Whoever has these rights to a directory can make and remove names in it.
+fn changes(rights: u16) -> bool {
+    rights & (WRITE | PASS) == WRITE | PASS
 }
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
@@ -83,6 +88,14 @@ enum End {
     Broken,
 }
 
+impl End {
+    fn missing(first: PathBuf, ahead: &VecDeque<OsString>) -> Self {
+        let directories = ahead.iter().take(ahead.len().saturating_sub(1)).take_while(|&name| name != "..");
+        let all = directories.fold(first.clone(), |dir, name| dir.join(name));
+        End::Missing { first, all }
+    }
+}
+
 /// From the root to where a server is, or would be: behind the links.
 fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
     let mut ahead = components(&patient.path);
@@ -97,15 +110,14 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
         steps.extend(Step::new(&at, entry.clone()));
         let data = match symlink_metadata(&entry) {
             Ok(data) => data,
-            Err(error) if is_end && error.kind() == ErrorKind::NotFound => return (steps, End::Reached),
-            // Of a link that leads nowhere the look at the path tells.
-            Err(error) if is_behind && error.kind() == ErrorKind::NotFound => return (steps, End::Broken),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let rest = ahead.iter().take(ahead.len().saturating_sub(1)).take_while(|&name| name != "..");
-                return (
-                    steps,
-                    End::Missing { all: rest.fold(entry.clone(), |dir, name| dir.join(name)), first: entry },
-                );
+                let end = match (is_end, is_behind) {
+                    (true, _) => End::Reached,
+                    // Of a link that leads nowhere the look at the path tells.
+                    (false, true) => End::Broken,
+                    (false, false) => End::missing(entry, &ahead),
+                };
+                return (steps, end);
             }
             Err(error) => {
                 no_way(&entry, &error, report);

@@ -25,6 +25,8 @@ fn directories_that_others_may_write_to_are_found_wherever_they_are() {
     examined(&place, &place.path("open/sub/s")).is_well();
     chmod(&place.path("open"), 0o757);
     examined(&place, &place.path("open/sub/s")).has("error", "directory-open-to-all", &place.path("open"));
+    chmod(&place.path("open"), 0o752);
+    examined(&place, &place.path("open/sub/s")).has_not("directory-open-to-all"); // nothing without x
     chmod(&place.path("open"), 0o1757);
     let sticky = examined(&place, &place.path("open/sub/s"));
     sticky.is_well(); // what is in it is its owner's to move
