@@ -1,4 +1,4 @@
-//! The C examples of the chapters and of the migration page, compiled without a warning and run. Each is the body of
+//! The C examples of the chapters, of the migration page and of the READMEs, compiled without a warning and run. Each is the body of
 //! `int example(const char *path)`, which returns 0.
 
 pub mod support;
@@ -33,8 +33,13 @@ fn examples(document: &str) -> Vec<&str> {
 #[cfg_attr(not(have_cc), ignore = "needs a C compiler")]
 fn the_c_examples_of_the_documents_work() {
     let bench = Bench::new();
-    for (document, least) in [("from_c.md", 3), ("migration.md", 1)] {
-        let page = fs::read_to_string(crate_dir().join("../unix-stream-server/docs").join(document)).expect("text");
+    for (document, least) in [
+        ("../unix-stream-server/docs/from_c.md", 3),
+        ("../../docs/migration.md", 1),
+        ("../../README.md", 1),
+        ("README.md", 1),
+    ] {
+        let page = fs::read_to_string(crate_dir().join(document)).expect("text");
         let examples = examples(&page);
         assert!(examples.len() >= least, "{document} has only {} examples", examples.len());
         for (index, body) in examples.iter().enumerate() {
