@@ -9,7 +9,7 @@ use unix_stream_server::{PathState, PeerCredentials, inspect, notify};
 
 use crate::cli::Serve;
 use crate::inherited;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 
 /// Who waits to hear that we listen. Without a word, an end of file tells that it came to nothing.
 pub(crate) struct Ready {
@@ -68,6 +68,7 @@ fn successor(path: &Path) {
 /// The clients matter more than the one who was to be told.
 fn complain(result: unix_stream_server::Result<bool>) {
     if let Err(error) = result {
-        say(format_args!("{error}; serving all the same"));
+        let errno = Some(error.raw_os_error());
+        say(About(error.path(), errno, format_args!("{error}; serving all the same")));
     }
 }

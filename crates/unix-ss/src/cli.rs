@@ -82,7 +82,8 @@ pub(crate) struct Cli {
 pub(crate) enum LogFormat {
     /// Lines for people, which begin with `unix-ss: `
     Text,
-    /// One JSON object a line: time, level, target, message, path, fields; keys are only ever added
+    /// One JSON object a line: time, level, target, message, path (path_hex too if it is not UTF-8), fields (of an error:
+    /// errno, where there is one); keys are only ever added
     Json,
 }
 

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use unix_stream_server::{PathState, inspect};
 
 use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 use crate::prog::{cannot_run_ourselves, ourselves, remove_stale_variables};
 use crate::retry::Retry;
 use crate::{exit, inherited};
@@ -46,12 +46,14 @@ fn ensure(args: &Ensure) -> Result<u8, u8> {
             Started::Late => {}
         }
         let Some(pause) = retry.pause() else {
-            let path = args.path.display();
+            let (path, name) = (&args.path, args.path.display());
             if others {
-                say(format_args!("cannot start the server of {path}: another start of it went on all the time"));
+                let why = "another start of it went on all the time";
+                say(About(path, None, format_args!("cannot start the server of {name}: {why}")));
                 return Err(exit::IN_USE);
             }
-            return Err(failed(format_args!("cannot start the server of {path} within the time; it may still come")));
+            let why = "within the time; it may still come";
+            return Err(failed(About(path, None, format_args!("cannot start the server of {name} {why}"))));
         };
         std::thread::sleep(pause);
     }
@@ -63,20 +65,22 @@ fn lives(path: &Path) -> Result<bool, u8> {
         say(&error);
         exit::of_server(&error)
     })?;
-    let path = path.display();
+    let name = path.display();
     match inspection.state {
         PathState::Live { .. } | PathState::Busy => Ok(true),
         PathState::OtherType => {
-            say(format_args!("cannot start the server of {path}: in use by a datagram or seqpacket socket"));
+            let why = "in use by a datagram or seqpacket socket";
+            say(About(path, None, format_args!("cannot start the server of {name}: {why}")));
             Err(exit::IN_USE)
         }
         PathState::NotASocket { kind } => {
-            say(format_args!("cannot start the server of {path}: a {kind} is there, and it was not touched"));
+            let why = format!("a {kind} is there, and it was not touched");
+            say(About(path, None, format_args!("cannot start the server of {name}: {why}")));
             Err(exit::CANNOT_TELL)
         }
         PathState::CannotTell { errno } => {
             let why = reason(&io::Error::from_raw_os_error(errno));
-            say(format_args!("cannot tell whether a server lives at {path}: {why}"));
+            say(About(path, Some(errno), format_args!("cannot tell whether a server lives at {name}: {why}")));
             Err(exit::CANNOT_TELL)
         }
         // Absent, or dead.

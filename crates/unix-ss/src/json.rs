@@ -19,7 +19,7 @@ pub(crate) struct PathKeys {
     pub(crate) path: String,
     /// Only of a path that is not UTF-8, which `path` cannot show.
     #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    pub(crate) path_hex: Option<String>,
 }
 
 impl PathKeys {

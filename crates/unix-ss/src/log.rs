@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 use crate::cli::LogFormat;
-use crate::message::write;
+use crate::message::{Said, write};
 use line::Line;
 
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -43,8 +43,8 @@ pub(crate) fn is_json() -> bool {
 }
 
 /// What `say` says, in the other format.
-pub(crate) fn error_line(message: &str) -> String {
-    Line::error(message).json()
+pub(crate) fn error_line(what: &impl Said) -> String {
+    Line::error(what).json()
 }
 
 struct Log {

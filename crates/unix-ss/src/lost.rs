@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use unix_stream_server::{Error, Status};
 
 use crate::exit;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 
 /// How often a server looks whether its path is still there.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -42,24 +42,27 @@ pub(crate) fn is_replaced(replaceable: bool, status: Result<Status, &Error>) -> 
 
 /// Says what has become of a path that was closed, or lost; the exit status that follows from it.
 pub(crate) fn report(replaceable: bool, path: &Path, status: Result<Status, &Error>, and_now: &str) -> u8 {
-    let path = path.display();
+    let name = path.display();
     match status {
         // As was allowed.
         Ok(Status::Replaced) if replaceable => {
-            say(format_args!("replaced at {path}{and_now}"));
+            say(About(path, None, format_args!("replaced at {name}{and_now}")));
             exit::DONE
         }
         Ok(Status::Gone) => {
-            say(format_args!("lost the path {path}: it was deleted or moved away by somebody{and_now}"));
+            let why = "it was deleted or moved away by somebody";
+            say(About(path, None, format_args!("lost the path {name}: {why}{and_now}")));
             exit::LOST
         }
         Ok(Status::Replaced) => {
-            say(format_args!("lost the path {path}: somebody put something else there, which is left alone{and_now}"));
+            let why = "somebody put something else there, which is left alone";
+            say(About(path, None, format_args!("lost the path {name}: {why}{and_now}")));
             exit::LOST
         }
         Ok(Status::Unknown { errno }) => {
             let why = reason(&io::Error::from_raw_os_error(errno));
-            failed(format_args!("cannot tell whether {path} is still ours, so it was not removed: {why}{and_now}"))
+            let so = format!("so it was not removed: {why}{and_now}");
+            failed(About(path, Some(errno), format_args!("cannot tell whether {name} is still ours, {so}")))
         }
         Ok(_) => exit::DONE,
         Err(error) => failed(error),

@@ -1,13 +1,15 @@
 //! What people read on standard error.
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use unix_stream_server::Error;
 
 use crate::{exit, log};
 
@@ -17,13 +19,67 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Lines that were left out because nobody reads.
 static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
 
-/// One line on standard error.
-pub(crate) fn say(what: impl Display) {
-    write(&error_line(&what.to_string()));
+/// What is said in words, and what a program that reads it need not find in them.
+pub(crate) trait Said: Display {
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    fn errno(&self) -> Option<i32> {
+        None
+    }
 }
 
-fn error_line(what: &str) -> String {
-    if log::is_json() { log::error_line(what) } else { format!("unix-ss: {}", one_line(what)) }
+impl Said for fmt::Arguments<'_> {}
+impl Said for &str {}
+impl Said for String {}
+
+impl Said for Error {
+    fn path(&self) -> Option<&Path> {
+        Some(Error::path(self))
+    }
+
+    fn errno(&self) -> Option<i32> {
+        Some(self.raw_os_error())
+    }
+}
+
+impl<T: Said> Said for &T {
+    fn path(&self) -> Option<&Path> {
+        (**self).path()
+    }
+
+    fn errno(&self) -> Option<i32> {
+        (**self).errno()
+    }
+}
+
+/// Words of our own about a path, and the errno that is behind them.
+pub(crate) struct About<'a>(pub(crate) &'a Path, pub(crate) Option<i32>, pub(crate) fmt::Arguments<'a>);
+
+impl Display for About<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.2.fmt(f)
+    }
+}
+
+impl Said for About<'_> {
+    fn path(&self) -> Option<&Path> {
+        Some(self.0)
+    }
+
+    fn errno(&self) -> Option<i32> {
+        self.1
+    }
+}
+
+/// One line on standard error.
+pub(crate) fn say(what: impl Said) {
+    write(&error_line(&what));
+}
+
+fn error_line(what: &impl Said) -> String {
+    if log::is_json() { log::error_line(what) } else { format!("unix-ss: {}", one_line(&what.to_string())) }
 }
 
 /// A line of standard error, in one write, so that the lines of several processes do not mix.
@@ -42,7 +98,7 @@ pub(crate) fn write(line: &str) {
     let mut lines = String::new();
     if left_out > 0 {
         let count = LEFT_OUT.swap(0, Ordering::Relaxed);
-        lines = error_line(&format!("{count} lines were left out here, since nobody read them")) + "\n";
+        lines = error_line(&format_args!("{count} lines were left out here, since nobody read them")) + "\n";
     }
     lines.push_str(line);
     lines.push('\n');
@@ -56,7 +112,7 @@ fn is_read_within(stderr: &impl AsFd, time: Duration) -> bool {
 }
 
 /// Says why it failed; the exit status.
-pub(crate) fn failed(why: impl Display) -> u8 {
+pub(crate) fn failed(why: impl Said) -> u8 {
     say(why);
     exit::FAILED
 }

@@ -24,7 +24,7 @@ use crate::announce::{self, Ready};
 use crate::cli::Serve;
 use crate::clients::hung_up;
 use crate::identity::Identity;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 use crate::prog::must_be_there;
 use crate::signals::Signals;
 use crate::{events, exit, lost, socket};
@@ -56,7 +56,8 @@ fn serve(args: &Serve) -> Result<u8, u8> {
     let server = socket::create(args)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
-        return Err(failed(format_args!("cannot serve at {}: {}", path.display(), reason(&error))));
+        let (name, why) = (path.display(), reason(&error));
+        return Err(failed(About(&path, error.raw_os_error(), format_args!("cannot serve at {name}: {why}"))));
     }
     let program = Program::new(&args.program, &path, run_as);
     let mut serving = Serving {

@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use common::{Place, ask, client, eventually, put_dead, run, status_of, text, unix_ss};
@@ -15,7 +16,8 @@ use serde_json::Value;
 fn lines(said: &str) -> Vec<Value> {
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for line in &lines {
-        let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+        let keys = line.as_object().expect("an object").keys().map(String::as_str);
+        let keys: Vec<_> = keys.filter(|&key| key != "path_hex").collect();
         assert_eq!(keys, ["fields", "level", "message", "path", "target", "time"], "{line}");
         assert!(humantime::parse_rfc3339(line["time"].as_str().expect("a time")).is_ok(), "{line}");
     }
@@ -167,8 +169,30 @@ fn errors_are_json_too_if_that_is_asked_for() {
     let lines = lines(&text(&output.stderr));
     assert_eq!((lines.len(), &lines[0]["level"]), (1, &"error".into()), "{lines:?}");
     assert!(lines[0]["message"].as_str().is_some_and(|message| message.contains(&place.name("file"))), "{lines:?}");
+    assert_eq!((&lines[0]["path"], &lines[0]["fields"]["errno"]), (&place.name("file").into(), &"ENOTSOCK".into()));
     let plain = run(unix_ss(&["serve"]).arg(place.path("file")).args(["--", "cat"]));
     assert_eq!(text(&plain.stderr), format!("unix-ss: {}\n", lines[0]["message"].as_str().expect("text")));
+}
+
+#[test]
+fn an_error_in_json_names_its_path_whoever_says_it_and_whatever_its_bytes() {
+    let place = Place::new();
+    let mut server = place.serve(&["--log-format=json"], "lost", &["cat"]);
+    std::fs::remove_file(place.path("lost")).expect("a socket");
+    eventually("it has lost its path", || server.errors().contains("lost the path"));
+    let lost = lines(&server.errors());
+    assert_eq!((&lost[0]["path"], &lost[0]["fields"]), (&place.name("lost").into(), &serde_json::json!({})));
+    assert_eq!(server.end(), 5);
+    let path = place.path("").join(std::ffi::OsStr::from_bytes(b"absent\xff"));
+    let output = run(unix_ss(&["--log-format=json", "connect"]).arg(&path));
+    assert_eq!(status_of(&output), 3);
+    let absent = lines(&text(&output.stderr));
+    let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((&absent[0]["path_hex"], &absent[0]["fields"]["errno"]), (&hex.into(), &"ENOENT".into()));
+    assert!(lost[0]["path_hex"].is_null(), "{lost:?}");
+    // Of one that is about no path there is none.
+    let output = run(&mut unix_ss(&["--log-format=json", "serve", "--run-as", "no such user", "s", "--", "cat"]));
+    assert!(lines(&text(&output.stderr))[0]["path"].is_null(), "{output:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use unix_stream_server::{ErrorKind, Ownership, Status};
 use super::leaving::Leaving;
 use crate::cli::Serve;
 use crate::ensure::detached::Detached;
-use crate::message::{failed, say};
+use crate::message::{About, failed, say};
 use crate::signals::Signals;
 use crate::{announce, exit, lost, socket};
 
@@ -49,7 +49,7 @@ impl Service {
                 socket::builder(args)?.create(&args.path).map_err(|error| detached.refused(&error))?
             }
         };
-        let (listener, ownership) = server.into_parts().map_err(failed)?;
+        let (listener, ownership) = server.into_parts().map_err(|error| failed(&error.error))?;
         Ok(Service { listener, ownership, replaceable: args.is_replaceable(), path_status: None, ending: None })
     }
 
@@ -72,7 +72,8 @@ impl Service {
                 Err(error) if [ErrorKind::InUse, ErrorKind::Locked].contains(&error.kind()) => {}
                 Err(error) => {
                     if !complained {
-                        say(format_args!("{error}; trying again"));
+                        let errno = Some(error.raw_os_error());
+                        say(About(error.path(), errno, format_args!("{error}; trying again")));
                     }
                     complained = true;
                     std::thread::sleep(INTERVAL);

@@ -17,7 +17,7 @@ use rustix::stdio;
 
 use super::bulk::{is_much, splice_while_much};
 use crate::exit;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 
 /// Large enough that the copy costs little beside the rest; the kernel queues about 200 KiB a direction.
 const BUFFER: usize = 128 * 1024;
@@ -94,8 +94,9 @@ fn receive(stream: &UnixStream, path: &Path) -> u8 {
             // without one, it has served us nothing.
             Err(Errno::CONNRESET) if answered => break,
             Err(errno) => {
-                let why = reason(&errno.into());
-                return failed(format_args!("cannot read from the server at {}: {why}", path.display()));
+                let (name, why) = (path.display(), reason(&errno.into()));
+                let errno = Some(errno.raw_os_error());
+                return failed(About(path, errno, format_args!("cannot read from the server at {name}: {why}")));
             }
         }
     }

@@ -16,7 +16,7 @@ use unix_stream_server::{PathState, ServerSocket, StartLock, inspect};
 use super::detached::{Detached, LATE, READY};
 use crate::cli::WaitListen;
 use crate::exit;
-use crate::message::failed;
+use crate::message::{About, failed};
 use crate::prog::{self, cannot_run};
 use crate::retry::Retry;
 use crate::signals::{FORWARDED, NO_MEMORY, Signals};
@@ -88,9 +88,9 @@ impl Supervised {
                 return Ok(true);
             }
             if self.nobody_left || self.status.is_some_and(|status| status.exit_status() != Some(0)) {
-                let (path, how) = (args.path.display(), self.status.map_or_else(String::new, how_it_ended));
-                let why = format!("cannot start the server of {path}: PROG ended{how} before it listened there");
-                return Err(failed(why));
+                let (name, how) = (args.path.display(), self.status.map_or_else(String::new, how_it_ended));
+                let why = format!("PROG ended{how} before it listened there");
+                return Err(failed(About(&args.path, None, format_args!("cannot start the server of {name}: {why}"))));
             }
             let Some(pause) = retry.pause() else { return Ok(false) };
             self.sleep(signals, Some(pause));

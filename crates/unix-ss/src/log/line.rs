@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
-use crate::json;
-use crate::message::one_line;
+use crate::json::{self, PathKeys, errno_name};
+use crate::message::{Said, one_line};
 
-/// Keys are only ever added. `path` is null where it is about none, and in an error, whose message names it.
+/// Keys are only ever added. `path` is null where it is about none.
 #[derive(Serialize)]
 pub(super) struct Line {
     time: String,
@@ -19,6 +19,8 @@ pub(super) struct Line {
     target: String,
     message: String,
     path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
     fields: Map<String, Value>,
 }
 
@@ -37,13 +39,20 @@ impl Line {
         line
     }
 
-    pub(super) fn error(message: &str) -> Self {
-        Line { message: message.to_owned(), ..Line::new("error", "unix_ss") }
+    pub(super) fn error(what: &impl Said) -> Self {
+        let mut line = Line { message: what.to_string(), ..Line::new("error", "unix_ss") };
+        if let Some(path) = what.path().filter(|path| !path.as_os_str().is_empty()) {
+            let PathKeys { path, path_hex } = PathKeys::of(path);
+            (line.path, line.path_hex) = (Some(path), path_hex);
+        }
+        line.fields.extend(what.errno().map(|errno| ("errno".to_owned(), errno_name(errno).into())));
+        line
     }
 
     fn new(level: &'static str, target: &str) -> Self {
         let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-        Line { time, level, target: target.to_owned(), message: String::new(), path: None, fields: Map::new() }
+        let (target, message) = (target.to_owned(), String::new());
+        Line { time, level, target, message, path: None, path_hex: None, fields: Map::new() }
     }
 
     pub(super) fn json(&self) -> String {
