@@ -6,6 +6,7 @@ mod api;
 mod date;
 mod deep;
 mod habits;
+mod links;
 mod pages;
 mod run;
 
@@ -47,6 +48,14 @@ enum Habit {
         #[arg(default_value = "target/dist")]
         into: PathBuf,
     },
+    /// Do all relative links in a directory's documents lead to something?
+    Links {
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Have those that do not lead to the repository, or be none
+        #[arg(long)]
+        mend: bool,
+    },
     /// Is the public interface what the committed listings say?
     Api {
         /// Say what differs; this is what it does without an option too
@@ -68,6 +77,8 @@ fn main() -> ExitCode {
         Habit::Prove { seconds } => habits::prove(seconds),
         Habit::Man { into } => pages::write(&into),
         Habit::Package { into } => package(&into),
+        Habit::Links { dir, mend: true } => links::mend(&dir),
+        Habit::Links { dir, .. } => links::check(&dir),
         Habit::Api { bless: true, .. } => api::run(api::Do::Bless),
         Habit::Api { .. } => api::run(api::Do::Check),
         Habit::Deep(deep) => deep::run(&deep),
