@@ -1,4 +1,4 @@
-//! What the documents say of the tests is true: each test that they name is there.
+//! What the documents say of the tests is true: each test that they name is there, and each file of tests is named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,6 +51,63 @@ fn each_test_that_a_document_names_exists() {
         }
         assert!(count >= least, "{document} names only {count} tests");
     }
+}
+
+/// The paths that `code` stands for, which may say `{this,that}`.
+fn alternatives(code: &str) -> Vec<String> {
+    let Some((before, rest)) = code.split_once('{') else { return vec![code.to_owned()] };
+    let (words, after) = rest.split_once('}').expect("an end");
+    words.split(',').map(|word| format!("{before}{word}{after}")).collect()
+}
+
+/// All that is in `dir`, and below, relative to `root`.
+fn files(root: &Path, dir: &Path) -> Vec<String> {
+    let paths = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files(root, &path),
+            false => vec![path.strip_prefix(root).expect("below it").to_str().expect("UTF-8").to_owned()],
+        })
+        .collect()
+}
+
+/// In both directions: no file is left out, and no row is about what has gone.
+#[test]
+fn each_file_of_tests_is_in_a_row_of_where_a_test_goes() {
+    let Some(root) = root() else { return };
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("text");
+    let (_, section) = text.split_once("\n## Where a test goes\n").expect("the section");
+    let (_, rows) = section.split_once("|---|").expect("a table");
+    let (rows, _) = rows.split_once("\n\n").expect("an end");
+    let all = files(&root, &root.join("crates"));
+    let is_covered = |file: &str, place: &str| match place.split_once('*') {
+        Some((start, end)) => file.starts_with(start) && file.ends_with(end),
+        None => file == place || place.ends_with('/') && file.starts_with(place),
+    };
+    let places: Vec<String> = rows
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(alternatives)
+        .filter_map(|place| match place.split_once('/') {
+            Some(("crates", _)) => Some(place),
+            Some(("tests" | "src", _)) => Some(format!("crates/unix-stream-server/{place}")),
+            _ => None,
+        })
+        .collect();
+    for place in &places {
+        assert!(all.iter().any(|file| is_covered(file, place)), "nothing is at {place}");
+    }
+    let mut count = 0;
+    for file in &all {
+        let Some((_, test)) = file.split_once("/tests/") else { continue };
+        let is_whole = !test.contains('/') || test.ends_with("/main.rs");
+        if test.ends_with(".rs") && is_whole && !file.contains("/src/") {
+            count += 1;
+            assert!(places.iter().any(|place| is_covered(file, place)), "{file} is in no row");
+        }
+    }
+    assert!(count > 50, "only {count}");
 }
 
 /// They are links; a tool that edits in place makes copies of them, which then go stale.
