@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::heal::{HEAL, succeed};
 use crate::place::Place;
 use crate::process::Process;
-use crate::protocol::{Healed, Lock, Options, Protocol, Retired};
+use crate::protocol::{Healed, Lock, Options, Protocol, Retired, is_left_behind};
 use crate::sys::{FileId, Handle, Sys, System, handle};
 use crate::watch::WATCH;
 use crate::{Drain, LockScope, Status, Watch, trace};
@@ -46,6 +46,8 @@ pub struct Ownership {
     pin: Option<Arc<Handle>>,
     /// The name is still ours to remove.
     armed: bool,
+    /// It could not be removed.
+    left_behind: bool,
     noticed: trace::Noticed,
 }
 
@@ -53,7 +55,8 @@ impl Ownership {
     pub(crate) fn new(place: Place<Handle>, mut options: Options, id: FileId, life: Option<Lock<Handle>>) -> Self {
         options.lock_timeout = options.lock_timeout.max(CLOSE_TIMEOUT);
         let (place, noticed) = (Arc::new(place), trace::Noticed::default());
-        Ownership { place, options, id, process: Process::current(), life, pin: None, armed: true, noticed }
+        let process = Process::current();
+        Ownership { place, options, id, process, life, pin: None, armed: true, left_behind: false, noticed }
     }
 
     /// Does the path, now, lead to this socket? Costs one stat.
@@ -119,6 +122,7 @@ impl Ownership {
         self.check_process()?;
         self.armed = false;
         let status = self.protocol(&self.options).unpublish(self.id);
+        self.left_behind = is_left_behind(&status);
         trace::ended(&self.place.shown, "unpublish", status.as_ref());
         status
     }
@@ -148,6 +152,7 @@ impl Ownership {
         self.armed = false;
         let listener = handle(listener.into());
         let Retired { status, is_shut } = self.protocol(&self.options).retire(&listener, self.id);
+        self.left_behind = is_left_behind(&status);
         trace::ended(&self.place.shown, "drain", status.as_ref());
         let listener = UnixListener::from(listener);
         if !is_shut {
@@ -252,7 +257,7 @@ impl Ownership {
 
     fn end_life(&mut self) {
         let life = self.life.take();
-        self.protocol(&self.options).end_life(life);
+        self.protocol(&self.options).end_life(life, self.left_behind);
     }
 
     fn protocol<'a>(&'a self, options: &'a Options) -> Protocol<'a, System> {
@@ -268,6 +273,7 @@ impl Drop for Ownership {
         self.options.lock_timeout = DROP_TIMEOUT;
         if self.armed {
             let status = self.protocol(&self.options).unpublish(self.id);
+            self.left_behind = is_left_behind(&status);
             trace::ended(&self.place.shown, "drop", status.as_ref()); // nobody else to tell
         }
         self.end_life();

@@ -22,7 +22,7 @@ use crate::place::{Place, Route};
 use crate::sys::{FileId, STICKY_NEEDS_ROOT, Stat, Sys};
 use crate::{FileKind, LockScope, PathState, Status, trace};
 
-pub(crate) use close::Retired;
+pub(crate) use close::{Retired, is_left_behind};
 pub(crate) use heal::Healed;
 use judge::Verdict;
 pub(crate) use judge::{Found, Proof, glance, judge_pin, proof_beside};
@@ -167,7 +167,7 @@ impl<S: Sys> Protocol<'_, S> {
     fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, state: PathState) {
         match life {
             Some(life) if life.is_inherited() && state == PathState::Dead => drop(life),
-            life => self.end_life(life),
+            life => self.end_life(life, false),
         }
     }
 

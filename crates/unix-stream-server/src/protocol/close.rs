@@ -31,6 +31,7 @@ impl<S: Sys> Protocol<'_, S> {
                 let status = self.remove(id);
                 self.shut(&socket);
                 drop(socket);
+                let life = life.filter(|_| !is_left_behind(&status)); // else as in `end_life`
                 self.unlock_both(locks.lock, life);
                 status
             }
@@ -104,9 +105,10 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Gives the life lock back, under the lock. Where that is not had soon the file stays, for the next start to find:
-    /// the flock is gone with us, and that is what counts.
-    pub(crate) fn end_life(&self, life: Option<Lock<S::Fd>>) {
-        let Some(life) = life else { return };
+    /// the flock is gone with us, and that is what counts. It stays, too, beside a socket of ours that had to be `left_behind`:
+    /// there it proves the death, which a refusal does not do everywhere.
+    pub(crate) fn end_life(&self, life: Option<Lock<S::Fd>>, left_behind: bool) {
+        let Some(life) = life.filter(|_| !left_behind) else { return };
         let lock_timeout = self.options.lock_timeout.min(END_TIMEOUT);
         let options = Options { lock_timeout, ..self.options.clone() };
         if let Ok(locks) = (Protocol { options: &options, ..*self }).lock(Purpose::Lock) {
@@ -120,6 +122,11 @@ impl<S: Sys> Protocol<'_, S> {
         }
         self.unlock(lock);
     }
+}
+
+/// Our socket may be at its name still.
+pub(crate) fn is_left_behind(status: &Result<Status>) -> bool {
+    matches!(status, Err(_) | Ok(Status::Unknown { .. }))
 }
 
 impl Error {

@@ -10,7 +10,7 @@ use super::rejected::Rejected;
 use super::{Fd, Sim, heals, others};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
-use crate::protocol::{Found, Options, Protocol, Published, Sweep, glance};
+use crate::protocol::{Found, Options, Protocol, Published, Sweep, glance, is_left_behind};
 use crate::{LockScope, PathState, Status};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -359,11 +359,11 @@ pub(super) fn await_loss(sim: &Sim, party: Party, server: &Published<Fd>, is_los
 pub(super) fn drain(sim: &Sim, party: Party, Published { socket, id, life }: Published<Fd>) {
     note(sim, Note::Closing, (&socket, id, &life));
     with_protocol(sim, party, |protocol| {
-        let _ = protocol.retire(&socket, id);
+        let retired = protocol.retire(&socket, id);
         while sim.call(Call::Accept(socket.number())).is_ok() {}
         drop(socket);
         note(sim, Note::Closing, &life);
-        protocol.end_life(life);
+        protocol.end_life(life, is_left_behind(&retired.status));
     });
 }
 
