@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::listener::refresh;
 use crate::error::{Error, ErrorKind, Result, describe};
 use crate::place::Place;
+use crate::protocol::status_of;
 use crate::sys::bound::Bound;
 use crate::sys::{FOREIGN_NAMES, FileId, Handle, PEER_HAS_LISTENED, Stat, Sys, System, is_kernels_own};
 use crate::{FileKind, Status};
@@ -91,12 +92,9 @@ impl Located {
     }
 
     pub(super) fn status(&self) -> Status {
-        match (self.id, System.stat_at(&self.place.dir, &self.place.name)) {
-            (Err(errno), _) => Status::Unknown { errno: errno.raw_os_error() },
-            (Ok(id), Ok(now)) if now.id == id => Status::Ours,
-            (Ok(_), Ok(_)) => Status::Replaced,
-            (Ok(_), Err(Errno::NOENT)) => Status::Gone,
-            (Ok(_), Err(errno)) => Status::Unknown { errno: errno.raw_os_error() },
+        match self.id {
+            Ok(id) => status_of(&System, &self.place.dir, &self.place.name, id),
+            Err(errno) => Status::Unknown { errno: errno.raw_os_error() },
         }
     }
 }
