@@ -222,13 +222,15 @@ pub fn connect_or_start(path: impl AsRef<Path>, server: &StartCommand) -> Result
 fn connect_if_alive(path: &Path, deadline: Option<Instant>) -> Result<Option<UnixStream>> {
     match connect_until(path, deadline) {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if error.kind() == ErrorKind::System => match Errno::from_raw_os_error(error.raw_os_error()) {
-            // Of a missing directory as well: creating the socket will say so.
-            Errno::NOENT | Errno::CONNREFUSED => Ok(None),
-            _ => Err(error),
-        },
+        Err(error) if is_nobody(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Does it say that nobody lives there? Of a missing directory as well: creating the socket will say so.
+fn is_nobody(error: &Error) -> bool {
+    let errno = Errno::from_raw_os_error(error.raw_os_error());
+    error.kind() == ErrorKind::System && [Errno::NOENT, Errno::CONNREFUSED].contains(&errno)
 }
 
 /// The start lock, for one who has found nobody at the path. Or the end of this attempt: a client of the server that was

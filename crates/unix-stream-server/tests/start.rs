@@ -351,6 +351,22 @@ fn a_directory_that_cannot_be_written_is_an_error_and_starts_nothing() {
     });
 }
 
+/// It is no path that somebody has deleted meanwhile, after which another try helps.
+#[test]
+fn a_socket_that_its_own_starter_may_not_connect_to_is_an_error_at_once_and_starts_nothing() {
+    let test = this_test!();
+    child::ordinary_user(&test, || {
+        let home = Household::new(&test);
+        let path = home.path();
+        // Its time never ends, so that the error is not the one of a time that is over.
+        let command = home.server("serve").mode(0).timeout(Duration::MAX);
+        let error = within(PATIENCE, move || connect_or_start(path, &command).expect_err("no right to write"));
+        assert_error(&error, ErrorKind::System, EACCES);
+        assert!(error.to_string().contains(&*home.path().to_string_lossy()), "{error}");
+        assert!(home.started().is_empty() && left(&home).is_empty(), "{:?}", left(&home));
+    });
+}
+
 #[test]
 fn a_server_gets_a_session_the_socket_and_nothing_else_of_ours() {
     let test = this_test!();

@@ -9,7 +9,9 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::job::{Activation, job};
-use super::{START, StartCommand, Stdio, failed, is_over, lock_if_nobody_lives, lock_timeout, not_in_time, wait};
+use super::{
+    START, StartCommand, Stdio, failed, is_nobody, is_over, lock_if_nobody_lives, lock_timeout, not_in_time, wait,
+};
 use crate::connect::connect_until;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::job::{Descriptors, Report};
@@ -38,7 +40,8 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
     // First in the queue, before there is a server that could come and go without us.
     let client = match connect_now(path) {
         Ok(client) => client,
-        Err(gone) => return Ok(Err(gone)), // somebody has deleted the path meanwhile
+        Err(error) if is_nobody(&error) => return Ok(Err(error)), // somebody has deleted the path meanwhile
+        Err(error) => return Err(error),
     };
     drop(lock);
     let starting = {
