@@ -24,6 +24,8 @@ use crate::signals::Signals;
 /// How long a silent client must have been seen to stay. Who only looks whether we live is gone within microseconds, or
 /// within the time that the scheduler takes.
 const STAY: Duration = Duration::from_millis(20);
+/// How long to leave the queue alone when there are no descriptors, or no memory, to accept one who has gone.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the wait is over.
 pub(super) enum Woken {
@@ -46,6 +48,8 @@ enum Look {
     /// Somebody silent, who may be gone in a moment.
     Silent(QueuedClient),
     Demand(Option<QueuedClient>),
+    /// The one at the head has gone, and cannot be accepted now. That passes, and he waits.
+    Shortage,
 }
 
 impl Demand {
@@ -60,7 +64,8 @@ impl Demand {
         let mut silent: Option<(QueuedClient, Instant)> = None;
         let mut replaced = false;
         loop {
-            match look(service)? {
+            let look = look(service)?;
+            match look {
                 Look::Demand(client) => {
                     self.client = client;
                     return Ok(Woken::ByClient);
@@ -74,7 +79,7 @@ impl Demand {
                     }
                     _ => silent = Some((client, Instant::now())),
                 },
-                Look::Nobody => silent = None,
+                Look::Nobody | Look::Shortage => silent = None,
             }
             // After the queue: who was there before the signal is served.
             if signals.tell_to_end() {
@@ -89,9 +94,10 @@ impl Demand {
                 }
                 return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), Ok(status), "; ending")));
             }
-            match silent {
-                None => signals.wait(Some(listener.as_fd()), Some(path.due()))?,
-                Some((_, since)) => signals.wait(None, Some(path.due().min(since + STAY)))?,
+            match (look, silent) {
+                (Look::Shortage, _) => signals.wait(None, Some(path.due().min(Instant::now() + PAUSE)))?,
+                (_, Some((_, since))) => signals.wait(None, Some(path.due().min(since + STAY)))?,
+                (_, None) => signals.wait(Some(listener.as_fd()), Some(path.due()))?,
             }
         }
     }
@@ -127,34 +133,31 @@ fn look(service: &Service) -> io::Result<Look> {
         let Some(head) = queue.first() else { return Ok(Look::Nobody) };
         // Whoever is at the head and has gone is gone for good, so that it is him whom accept() gives.
         if head.is_gone() {
-            if take_gone(service)? {
-                return Ok(Look::Demand(None));
+            match take_gone(service)? {
+                None => continue,
+                Some(look) => return Ok(look),
             }
-            continue;
         }
         let sender = queue.iter().copied().find(|client| client.has_sent() == Some(true));
         return Ok(sender.map_or(Look::Silent(*head), |client| Look::Demand(Some(client))));
     }
 }
 
-/// Accepts one who has gone; true if he had said something that is replayed, which PROG is to be started for.
-fn take_gone(service: &Service) -> io::Result<bool> {
+/// Accepts one who has gone; `None` if the next one is to be looked at.
+fn take_gone(service: &Service) -> io::Result<Option<Look>> {
     let listener = &service.listener;
     // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
     listener.set_nonblocking(true)?;
     let accepted = listener.accept();
     listener.set_nonblocking(false)?;
     match accepted {
-        Ok((client, _)) if hung_up(&client) => Ok(false),
-        Ok((client, _)) => Ok(replay::start(client, service.path().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Ok((client, _)) if hung_up(&client) => Ok(None),
+        // What he had said is replayed, which PROG is to be started for.
+        Ok((client, _)) => Ok(replay::start(client, service.path().to_owned()).then_some(Look::Demand(None))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::CONNABORTED | Errno::INTR) => Ok(false),
-            // No descriptors now: that passes, and he waits.
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
-                std::thread::sleep(Duration::from_millis(100));
-                Ok(false)
-            }
+            Some(Errno::CONNABORTED | Errno::INTR) => Ok(None),
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => Ok(Some(Look::Shortage)),
             _ => Err(error),
         },
     }
