@@ -50,12 +50,16 @@ impl Signals {
         let (wake, handler_end) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let ignored = ignored();
-        let mut flags = Vec::new();
-        for &signal in signals {
+        let stays_ignored = |signal: Signal| {
             let by_convention = [Signal::HUP, Signal::INT, Signal::QUIT].contains(&signal);
-            if by_convention && ignored & (1 << (signal.as_raw() - 1)) != 0 {
-                continue;
-            }
+            by_convention && ignored & (1 << (signal.as_raw() - 1)) != 0
+        };
+        let caught: Vec<Signal> = signals.iter().copied().filter(|&signal| !stays_ignored(signal)).collect();
+        let mask: SigSet = caught.iter().filter_map(|signal| signal::Signal::try_from(signal.as_raw()).ok()).collect();
+        // Else one that comes when its handler is there, and what that is to do is not yet, is lost.
+        mask.thread_block()?;
+        let mut flags = Vec::new();
+        for signal in caught {
             let flag = Arc::new(AtomicBool::new(false));
             // The flag first: actions run in this order, so whoever is woken finds it set.
             flag::register(signal.as_raw(), Arc::clone(&flag))?;
@@ -63,9 +67,7 @@ impl Signals {
             flags.push((signal, flag));
         }
         // To be done before there are threads, which have their maker's mask.
-        let ours: SigSet =
-            flags.iter().filter_map(|(signal, _)| signal::Signal::try_from(signal.as_raw()).ok()).collect();
-        ours.thread_unblock()?;
+        mask.thread_unblock()?;
         Ok(Signals { wake, handler_end, flags })
     }
 

@@ -1,4 +1,5 @@
-//! `serve`, killed at any system call between its start and its readiness, leaves nothing that stops the next one.
+//! `serve`, killed at any system call between its start and its readiness, leaves nothing that stops the next one; told to
+//! end there, it leaves nothing at all.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod common;
@@ -7,8 +8,10 @@ use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
-use common::{Place, ask, client, put_dead, unix_ss};
-use stepper::{Side, Stop, Victim, name};
+use common::activated::is_alive;
+use common::{Place, ask, client, eventually, put_dead, unix_ss};
+use rustix::process::{Pid, Signal, kill_process};
+use stepper::{End, Side, Stop, Victim, name};
 
 /// Set, every stop is tried; otherwise one in so many.
 const ALL: &str = "UNIX_STREAM_SERVER_ALL_STEPS";
@@ -43,10 +46,35 @@ fn a_killed_start_over_a_dead_socket_is_made_up_for_by_the_next_start() {
     let _ = writeln!(std::io::stderr(), "kills: serve: {} stops{which}: {kills} recoveries", stops.len());
 }
 
+#[test]
+fn told_to_end_at_any_step_of_its_start_it_leaves_nothing() {
+    let place = Place::new();
+    let stops = stops(&mut start(&place));
+    std::fs::remove_file(place.path("s")).expect("a dead socket");
+    let share = if std::env::var_os(ALL).is_some() { 1 } else { SHARE };
+    for stop in stops.iter().rev().step_by(share) {
+        let mut victim = start(&place);
+        let reached = victim.step_to(stop.index).expect("the same stop again");
+        let pid = Pid::from_raw(victim.pid().try_into().expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("it lives");
+        victim.release();
+        eventually("it ends", || !is_alive(pid.as_raw_nonzero().get()));
+        // By the signal, before it has begun to catch it.
+        let end = victim.wait();
+        assert!([End::Exited(0), End::Killed(Signal::TERM.as_raw())].contains(&end), "told at {reached}: {end:?}");
+        let left: Vec<_> = std::fs::read_dir(place.path("")).expect("a directory").collect();
+        assert!(left.is_empty(), "told at {reached}: {left:?}");
+    }
+}
+
 /// A start over a dead socket, before its first instruction.
 fn serve(place: &Place) -> Victim {
     let _ = std::fs::remove_file(place.path("s"));
     put_dead(&place.path("s"));
+    start(place)
+}
+
+fn start(place: &Place) -> Victim {
     let mut command: Command = unix_ss(&["serve", &place.name("s"), "--", "cat"]);
     Victim::exec(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
