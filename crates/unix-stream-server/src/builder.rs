@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -71,6 +73,7 @@ impl Builder {
                 owner: None,
                 group: None,
                 lock_timeout: Duration::from_secs(5),
+                lock_interrupt: None,
                 scope: LockScope::default(),
                 assume_local: false,
                 replaceable: false,
@@ -118,6 +121,16 @@ impl Builder {
     /// file uses it up.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.options.lock_timeout = timeout;
+        self
+    }
+
+    /// Gives the wait for the path's lock up, within 20 ms, once this is true: [`Locked`](crate::ErrorKind::Locked),
+    /// `EINTR`. For servers that catch signals before their socket is there, so that none leaves it behind: without it, one
+    /// that comes during the wait has to wait as well.
+    ///
+    /// Nothing else heeds it. A lock that is free is taken, and a server removes its path whatever is true by then.
+    pub fn lock_interrupt(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.options.lock_interrupt = Some(flag);
         self
     }
 
@@ -184,7 +197,7 @@ impl Builder {
     /// | [`ErrorKind`] | errno | when |
     /// |---|---|---|
     /// | `InUse` | `EADDRINUSE` | a server of any socket type lives at the path |
-    /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time; another user left it behind |
+    /// | `Locked` | `EEXIST`, `EACCES`, `EINTR` | the lock was not had in time; another user left it behind; [`lock_interrupt`](Self::lock_interrupt) |
     /// | `NotASocket` | `ENOTSOCK` | something else is at the path, a symbolic link included |
     /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
     /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes (away from Linux 103, on illumos 107), or 255 in the last component |

@@ -35,7 +35,8 @@ struct Inner {
 pub enum ErrorKind {
     /// A server lives at the path, or its life lock is held (`EADDRINUSE`). See [`Error::peer`].
     InUse,
-    /// The path's lock was not had within the timeout (`EEXIST`), or another user left it behind (`EACCES`).
+    /// The path's lock was not had within the timeout (`EEXIST`), another user left it behind (`EACCES`), or the wait was
+    /// called off (`EINTR`).
     Locked,
     /// Something that is not a socket stands at the path; it was not touched (`ENOTSOCK`).
     NotASocket,

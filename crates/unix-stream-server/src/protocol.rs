@@ -13,6 +13,8 @@ mod sweep;
 mod take_over;
 
 use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -46,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) owner: Option<u32>,
     pub(crate) group: Option<u32>,
     pub(crate) lock_timeout: Duration,
+    /// Ends the wait for the lock of a path that is not ours yet.
+    pub(crate) lock_interrupt: Option<Arc<AtomicBool>>,
     pub(crate) scope: LockScope,
     pub(crate) assume_local: bool,
     /// A successor that asks for it may take the path over.
@@ -55,6 +59,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    fn is_interrupted(&self) -> bool {
+        self.lock_interrupt.as_ref().is_some_and(|flag| flag.load(Ordering::SeqCst))
+    }
+
     /// The mark of the replaceable for the socket's file, or none. Not before the life lock is had: of two successors
     /// that wait for it, the later one might get it first.
     fn marks(&self, life: bool) -> u32 {

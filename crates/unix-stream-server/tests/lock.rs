@@ -7,9 +7,11 @@ use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use libc::{EACCES, EADDRINUSE, EEXIST};
+use libc::{EACCES, EADDRINUSE, EEXIST, EINTR};
 use rustix::fs::Mode;
 use rustix::net::SocketType;
 use rustix::process::umask;
@@ -76,6 +78,39 @@ fn gits_lock_file_is_waited_for_and_never_removed() {
             drop(lock);
             fs::remove_file(beside(&path, ".lock")).expect("git removes it");
         });
+    }
+}
+
+#[test]
+fn a_wait_for_the_lock_is_called_off_by_a_flag_and_the_end_of_a_server_is_not() {
+    for claims in [false, true] {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let flag = Arc::new(AtomicBool::new(false));
+        let builder = wait(NEVER).lock_interrupt(Arc::clone(&flag));
+        let lock = lock_as_git(&path).expect("free");
+        let (starter, at) = (builder.clone(), path.clone());
+        let waiting = Worker::start(move || match claims {
+            true => starter.claim(at).map(drop),
+            false => starter.create(at).map(drop),
+        });
+        waiting.until_in(libc::SYS_clock_nanosleep);
+        flag.store(true, Ordering::SeqCst);
+        let error = waiting.result().expect_err("called off");
+        assert_error(&error, ErrorKind::Locked, EINTR);
+        assert!(error.to_string().contains(&beside(&path, ".lock").display().to_string()), "{error}");
+        assert_eq!(dir.files().len(), 1);
+        drop(lock);
+        fs::remove_file(beside(&path, ".lock")).expect("git removes it");
+        // Where there is nothing to wait for, it says nothing.
+        let server = builder.create(&path).expect("the lock is free");
+        let lock = lock_as_git(&path).expect("free");
+        let waiting = Worker::start(move || server.close());
+        waiting.until_in(libc::SYS_clock_nanosleep);
+        assert!(exists(&path));
+        drop(lock);
+        fs::remove_file(beside(&path, ".lock")).expect("git removes it");
+        assert!(waiting.result().is_ok() && dir.files().is_empty());
     }
 }
 

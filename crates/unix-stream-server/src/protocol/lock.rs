@@ -102,6 +102,10 @@ impl<S: Sys> Protocol<'_, S> {
             wait.begin(&self.place.shown, self.lock_name(busy.which), who, file);
             if purpose.wants_path() {
                 self.look()?;
+                // Not of a path that is ours already: a server that is told to end removes it all the same.
+                if self.options.is_interrupted() {
+                    return Err(self.interrupted(busy.which));
+                }
             }
             if self.is_left_by_another_user(busy.holder, &mut denied) {
                 return Err(self.not_had(busy));

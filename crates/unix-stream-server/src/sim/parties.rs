@@ -271,6 +271,7 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         owner: rights.then_some(u32::from(sim.user)),
         group: None,
         lock_timeout: Duration::from_secs(60),
+        lock_interrupt: None,
         scope: if party.has_life_lock() { LockScope::Lifetime } else { LockScope::Startup },
         assume_local: false,
         replaceable: party == Party::Replaceable || party.takes_over(),

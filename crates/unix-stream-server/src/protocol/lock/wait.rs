@@ -71,6 +71,13 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
+    /// The error for a wait that was called off.
+    pub(super) fn interrupted(&self, which: Which) -> Error {
+        let lock = self.place.shown.with_file_name(&*self.lock_name(which).to_string_lossy());
+        let why = format!("told to give up while it waited for the lock {}", lock.display());
+        Error::new(ErrorKind::Locked, self.operation, &self.place.shown, Errno::INTR, why)
+    }
+
     /// The error for a lock that was not had: who has it, and what to do.
     pub(super) fn not_had(&self, Busy { which, holder }: Busy) -> Error {
         let name = self.lock_name(which).to_string_lossy();
