@@ -41,7 +41,7 @@ fn supervise(args: &Serve) -> Result<Infallible, u8> {
     let signals = Signals::catch(&[&[Signal::CHILD], &FORWARDED[..]].concat())?;
     let run_as = Identity::of(args)?;
     must_be_there(args, run_as.is_some())?;
-    let mut service = Service::create(args, detached.as_ref())?;
+    let mut service = Service::create(args, detached.as_ref(), &signals)?;
     // Until PROG listens as another user, clients would take it for us: it is announced when it does.
     let announce_first = run_as.is_none() || args.on_demand;
     let mut launcher = Launcher::new(args, run_as, detached, ready);

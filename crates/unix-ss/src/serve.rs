@@ -53,7 +53,7 @@ fn serve(args: &Serve) -> Result<u8, u8> {
     let gate = Gate::new(&args.allow)?;
     let run_as = Identity::of(args)?;
     must_be_there(args, run_as.is_some())?;
-    let server = socket::create(args)?;
+    let server = socket::create(args, signals.flag(&[Signal::TERM, Signal::INT, Signal::HUP])?)?;
     let path = server.local_path().to_owned();
     if let Err(error) = server.set_nonblocking(true) {
         let (name, why) = (path.display(), reason(&error));

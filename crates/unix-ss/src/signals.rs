@@ -20,8 +20,10 @@ pub(crate) const FORWARDED: [Signal; 6] =
     [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2];
 
 /// Those by which somebody tells a program to end.
+pub(crate) const ENDING: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::QUIT];
+
 pub(crate) fn tells_to_end(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::QUIT].contains(&signal)
+    ENDING.contains(&signal)
 }
 
 /// How long to wait instead of polling when the kernel has no memory for that.
@@ -69,6 +71,16 @@ impl Signals {
         // To be done before there are threads, which have their maker's mask.
         mask.thread_unblock()?;
         Ok(Signals { wake, handler_end, flags })
+    }
+
+    /// Becomes true when one of these comes, for the library to look at; and stays so.
+    pub(crate) fn flag(&self, signals: &[Signal]) -> Result<Arc<AtomicBool>, u8> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for (signal, came) in self.flags.iter().filter(|(signal, _)| signals.contains(signal)) {
+            flag::register(signal.as_raw(), Arc::clone(&flag)).map_err(cannot_catch)?;
+            flag.fetch_or(came.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        Ok(flag)
     }
 
     /// A byte sent here makes the descriptor readable as a signal does.

@@ -1,14 +1,22 @@
 //! The server socket that the options ask for.
 
-use unix_stream_server::{Builder, LockScope, ServerSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::io::Errno;
+use unix_stream_server::{Builder, ErrorKind, LockScope, ServerSocket};
 
 use crate::cli::{Scope, Serve};
 use crate::message::{failed, say};
 use crate::{exit, users};
 
-/// Creates the socket, or says why not and with which status to end.
-pub(crate) fn create(args: &Serve) -> Result<ServerSocket, u8> {
-    builder(args)?.create(&args.path).map_err(|error| {
+/// Creates the socket, or says why not and with which status to end. Told to end while it waits for the lock, it ends well,
+/// as a server does. (Told a moment later it has the socket, and whoever has called it ends that.)
+pub(crate) fn create(args: &Serve, told_to_end: Arc<AtomicBool>) -> Result<ServerSocket, u8> {
+    builder(args)?.lock_interrupt(told_to_end).create(&args.path).map_err(|error| {
+        if error.raw_os_error() == Errno::INTR.raw_os_error() && error.kind() == ErrorKind::Locked {
+            return exit::DONE;
+        }
         say(&error);
         exit::of_server(&error)
     })

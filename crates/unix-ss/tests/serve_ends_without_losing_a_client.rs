@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
-use common::{Place, ask, client, eventually, text};
+use common::{Place, Running, ask, client, eventually, text, unix_ss};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
@@ -47,6 +49,36 @@ fn signals_that_its_starter_blocks_end_it_all_the_same() {
         let expected = if activate { 128 + Signal::TERM.as_raw() } else { 0 };
         assert_eq!(server.end(), expected);
         assert!(!place.path("s").exists());
+    }
+}
+
+#[test]
+fn told_to_end_while_it_waits_for_the_lock_it_ends_at_once_and_leaves_nothing() {
+    let activate = ["--activate", "--on-demand", "--detached"];
+    for (options, signal, status) in [
+        (&[][..], Signal::TERM, 0),
+        (&[], Signal::INT, 0),
+        (&[], Signal::HUP, 0),
+        (&activate[..1], Signal::TERM, 0),
+        (&activate[..2], Signal::QUIT, 0),
+        // Of `ensure`, which hears that nothing was started.
+        (&["--activate", "--detached"], Signal::TERM, 3),
+    ] {
+        let place = Place::new();
+        std::fs::write(place.path("s.lock"), "").expect("a lock as git makes it");
+        let log = place.path("log");
+        let mut command = unix_ss(&["--verbose", "serve", "--lock-timeout", "1h"]);
+        command.args(options).arg(place.path("s")).args(["--", "touch"]).arg(place.path("started"));
+        command.stdout(Stdio::null()).stderr(File::create(&log).expect("a file"));
+        let mut server = Running::of(command);
+        let said = || std::fs::read_to_string(&log).expect("a file");
+        eventually("it waits", || said().contains("waiting for the lock"));
+        server.signal(signal);
+        assert_eq!(server.wait(), status, "{options:?} {signal:?}: {}", said());
+        assert!(said().contains("told to give up"), "{}", said());
+        let mut left: Vec<_> = std::fs::read_dir(place.path("")).expect("a directory").collect();
+        left.retain(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "log"));
+        assert!(left.len() == 1 && place.path("s.lock").exists(), "{left:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use super::leaving::Leaving;
 use crate::cli::Serve;
 use crate::ensure::detached::Detached;
 use crate::message::{About, failed, say};
-use crate::signals::Signals;
+use crate::signals::{ENDING, Signals};
 use crate::{announce, exit, lost, socket};
 
 pub(super) struct Service {
@@ -40,13 +40,15 @@ impl Ending {
 }
 
 impl Service {
-    pub(super) fn create(args: &Serve, detached: Option<&Detached>) -> Result<Self, u8> {
+    pub(super) fn create(args: &Serve, detached: Option<&Detached>, signals: &Signals) -> Result<Self, u8> {
+        let told_to_end = signals.flag(&ENDING)?;
         let server = match detached {
-            None => socket::create(args)?,
+            None => socket::create(args, told_to_end)?,
             Some(detached) => {
                 // Without it, each of many supervisors would look who has the path by connecting, which PROG would see.
                 let _lock = detached.take_start_lock(&args.path)?;
-                socket::builder(args)?.create(&args.path).map_err(|error| detached.refused(&error))?
+                let builder = socket::builder(args)?.lock_interrupt(told_to_end);
+                builder.create(&args.path).map_err(|error| detached.refused(&error))?
             }
         };
         let (listener, ownership) = server.into_parts().map_err(|error| failed(&error.error))?;
