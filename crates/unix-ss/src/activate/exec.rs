@@ -1,5 +1,6 @@
 //! The start of PROG, the hidden half of it: ourselves with the listener as standard input, about to become PROG.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -8,11 +9,9 @@ use std::os::unix::process::CommandExt;
 use rustix::io::FdFlags;
 use rustix::stdio;
 
-use super::exec_report::report_exec;
+use super::exec_report::{NoProgram, Step};
 use crate::cli::ActivateExec;
-use crate::message::{failed, reason, say};
-use crate::prog::{self, cannot_run};
-use crate::{exit, inherited};
+use crate::{exit, inherited, prog};
 
 /// SD_LISTEN_FDS_START of sd_listen_fds(3).
 const LISTEN_FD: i32 = 3;
@@ -21,21 +20,18 @@ const LISTEN_FD: i32 = 3;
 pub(crate) fn become_program(args: &ActivateExec) -> u8 {
     // First of all, while whatever has these numbers can only be inherited.
     let report = args.report_fd.and_then(|number| inherited::take(number).ok());
-    let listener = match put_in_place() {
-        Ok(listener) => listener,
-        Err(error) => {
-            report_exec(report, &error); // else it would be taken for running
-            return failed(format_args!("cannot hand the socket to PROG: {}", reason(&error)));
-        }
-    };
+    let Err(failure) = exec(args);
+    // Else it would be taken for running; and our half, which hears it, says it.
+    if failure.report(report) { exit::CANNOT_RUN } else { failure.say(&args.program) }
+}
+
+fn exec(args: &ActivateExec) -> Result<Infallible, NoProgram> {
+    let at = |step| move |error| NoProgram { step, error };
+    let listener = put_in_place().map_err(at(Step::Socket))?;
     if let Some(identity) = &args.identity {
         // Clients see the user who listened last. The queue stays as it is.
-        let listens = || rustix::net::listen(&listener, args.backlog);
-        if let Err(error) = identity.assume().and_then(|()| Ok(listens()?)) {
-            report_exec(report, &error);
-            say(format_args!("cannot become the user of --run-as and listen: {}", reason(&error)));
-            return exit::CANNOT_RUN;
-        }
+        let listens = || Ok(rustix::net::listen(&listener, args.backlog)?);
+        identity.assume().and_then(|()| listens()).map_err(at(Step::User))?;
     }
     let _ = listener.into_raw_fd(); // PROG's from here on
     let mut command = prog::command(&args.program);
@@ -44,8 +40,7 @@ pub(crate) fn become_program(args: &ActivateExec) -> u8 {
         .env("LISTEN_PID", std::process::id().to_string()) // exec keeps it
         .env("LISTEN_FDNAMES", &args.fd_name);
     // Undoes what std does to every Rust program, which is to ignore SIGPIPE, as spawn would.
-    let error = command.exec();
-    if report_exec(report, &error) { exit::of_start(&error) } else { cannot_run(&args.program, &error) }
+    Err(at(Step::Exec)(command.exec()))
 }
 
 /// The listener to descriptor 3, and /dev/null to standard input.

@@ -12,14 +12,14 @@ use std::process::Child;
 use rustix::io::FdFlags;
 use rustix::process::Pid;
 
-use super::exec_report::ExecReport;
+use super::exec_report::{ExecReport, NoProgram};
 use super::service::Service;
 use crate::announce::Ready;
 use crate::cli::{ACTIVATE_EXEC, Serve};
 use crate::ensure::detached::{Detached, READY};
 use crate::events;
 use crate::identity::Identity;
-use crate::prog::{cannot_run, cannot_run_ourselves, ourselves};
+use crate::prog::{cannot_run_ourselves, ourselves};
 
 /// Starts PROG, and says so to those who wait for it.
 pub(super) struct Launcher<'a> {
@@ -34,7 +34,7 @@ enum StartError {
     /// There was no process of ours.
     Ourselves(io::Error),
     /// PROG cannot be run. Only of one whose hidden half reports; otherwise that says so itself.
-    Program(io::Error),
+    Program(NoProgram),
 }
 
 impl From<io::Error> for StartError {
@@ -59,7 +59,7 @@ impl<'a> Launcher<'a> {
     pub(super) fn launch(&mut self, service: &Service) -> Result<Child, u8> {
         let child = self.start(service).map_err(|error| match error {
             StartError::Ourselves(error) => cannot_run_ourselves(&error),
-            StartError::Program(error) => cannot_run(&self.args.program, &error),
+            StartError::Program(failure) => failure.say(&self.args.program),
         })?;
         events::prog_started(Pid::from_child(&child));
         // One that is only for those who are queued is none to announce.
@@ -99,9 +99,9 @@ impl<'a> Launcher<'a> {
         drop(inherited);
         match report.wait() {
             Ok(()) => Ok(child),
-            Err(error) => {
+            Err(failure) => {
                 let _ = child.wait();
-                Err(StartError::Program(error))
+                Err(StartError::Program(failure))
             }
         }
     }
