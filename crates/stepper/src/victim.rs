@@ -146,6 +146,17 @@ impl Victim {
         }
     }
 
+    /// Lets it go on to the next stop of this side of this call, by its name in [`call`].
+    #[track_caller]
+    pub fn step_to_call(&mut self, side: Side, wanted: &str) {
+        while let Some(stop) = self.step() {
+            if stop.side == side && call(stop.number).is_some_and(|call| call.name == wanted) {
+                return;
+            }
+        }
+        panic!("it ended before the {side:?} of {wanted}");
+    }
+
     /// At an entry: makes the call fail, and goes on to its exit.
     #[track_caller]
     pub fn fail(&mut self, errno: i32) {

@@ -26,7 +26,7 @@ fn told_to_end_while_no_client_can_be_accepted_it_starts_the_program_for_those_w
     // Deaf, since it is told to end as soon as it has accepted the last one.
     command.args(["sh", "-c", "trap '' TERM; exec \"$@\"", "sh"]).args(home.program(test, "serve"));
     let mut victim = Victim::exec(command.stdout(Stdio::null()).stderr(Stdio::null()));
-    step_to(&mut victim, Side::Exit, "listen");
+    victim.step_to_call(Side::Exit, "listen");
     // At the head of the queue one who has gone, and behind him one who wants something. The first is a process of its own:
     // here, one that another test is just starting would hold its socket open.
     let mut gone = Command::new("/proc/self/exe");
@@ -36,7 +36,7 @@ fn told_to_end_while_no_client_can_be_accepted_it_starts_the_program_for_those_w
     let mut guest = client(&path);
     guest.write_all(b"who?\n").expect("sent");
     for _ in 0..2 {
-        step_to(&mut victim, Side::Entry, ACCEPT);
+        victim.step_to_call(Side::Entry, ACCEPT);
         victim.fail(libc::ENFILE);
     }
     let pid = i32::try_from(victim.pid()).expect("a pid");
@@ -59,12 +59,3 @@ fn told_to_end_while_no_client_can_be_accepted_it_starts_the_program_for_those_w
 }
 
 const ACCEPT: &str = "accept4";
-
-fn step_to(victim: &mut Victim, side: Side, call: &str) {
-    while let Some(stop) = victim.step() {
-        if stop.side == side && name(stop.number) == call {
-            return;
-        }
-    }
-    panic!("it ended before the {side:?} of {call}");
-}
