@@ -117,13 +117,19 @@ pub(crate) fn failed(why: impl Said) -> u8 {
     exit::FAILED
 }
 
-/// Without control characters, which could forge another line or command a terminal: paths and names have any.
+/// Without what could forge another line, command a terminal or show text in another order: paths and names have any.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(misleads) {
         return Cow::Borrowed(text);
     }
-    let escaped = text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+    let escaped = text.chars().map(|c| if misleads(c) { c.escape_default().to_string() } else { c.to_string() });
     Cow::Owned(escaped.collect())
+}
+
+/// Control characters; separators of lines; and those that turn the order of what is shown (Unicode's bidirectional ones).
+pub(crate) fn misleads(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
 /// An error in the style of the rest of the line: lower case, and without std's "(os error N)".

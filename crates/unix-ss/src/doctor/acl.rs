@@ -4,14 +4,15 @@ use std::path::Path;
 
 use rustix::fs::getxattr;
 
-use super::rights::Who;
+use super::rights::{ALL, Who};
 
-/// The entries beyond owner and others, as the mask leaves them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The entries beyond owner and others, before the mask takes from them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Acl {
     /// The rights of the file's own group.
     pub(super) group: u16,
     pub(super) named: Vec<(Who, u16)>,
+    pub(super) mask: u16,
 }
 
 impl Acl {
@@ -27,22 +28,22 @@ impl Acl {
 /// `struct posix_acl_xattr_header` and entries of linux/posix_acl_xattr.h: little-endian, a version, then tag, rights, id.
 fn parse(value: &[u8]) -> Option<Acl> {
     const VERSION: [u8; 4] = [2, 0, 0, 0];
-    let (mut acl, mut mask) = (Acl::default(), 7);
+    let mut acl = Acl { group: 0, named: Vec::new(), mask: ALL };
     for entry in value.strip_prefix(&VERSION)?.chunks(8) {
         let &[tag, 0, low, high, ref id @ ..] = entry else { return None };
-        let rights = u16::from_le_bytes([low, high]) & 7;
+        let rights = u16::from_le_bytes([low, high]) & ALL;
         let id = u32::from_le_bytes(id.try_into().ok()?);
         match tag {
             0x01 | 0x20 => {} // the owner, others: as in the mode
+            // Of one who has no number in this user namespace.
+            0x02 | 0x08 if id == u32::MAX => {}
             0x02 => acl.named.push((Who::User(id), rights)),
             0x04 => acl.group = rights,
             0x08 => acl.named.push((Who::Group(id), rights)),
-            0x10 => mask = rights,
+            0x10 => acl.mask = rights,
             _ => return None,
         }
     }
-    acl.group &= mask;
-    acl.named.iter_mut().for_each(|(_, rights)| *rights &= mask);
     Some(acl)
 }
 
@@ -58,11 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_takes_rights_from_all_that_are_named() {
+    fn the_entries_beyond_owner_and_others_are_read() {
         let none = u32::MAX;
-        let entries = [(1, 7, none), (2, 7, 65_533), (4, 7, none), (8, 4, 12), (0x10, 5, none), (0x20, 0, none)];
+        let entries =
+            [(1, 7, none), (2, 7, 65_533), (2, 7, none), (4, 7, none), (8, 4, 12), (0x10, 5, none), (0x20, 0, none)];
         let acl = parse(&value(&entries)).expect("a list");
-        assert_eq!(acl, Acl { group: 5, named: vec![(Who::User(65_533), 5), (Who::Group(12), 4)] });
+        assert_eq!(acl, Acl { group: 7, named: vec![(Who::User(65_533), 7), (Who::Group(12), 4)], mask: 5 });
     }
 
     #[test]

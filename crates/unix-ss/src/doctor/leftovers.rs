@@ -3,17 +3,21 @@
 use std::ffi::OsStr;
 use std::fs::{Metadata, symlink_metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::Errno;
-use unix_stream_server::{Leftover, LockState};
+use unix_stream_server::{Leftover, LockState, inspect};
 
 use super::held::{holder, tried_holder};
 use super::patient::{Found, Patient};
 use super::report::{Report, Severity};
 use super::shell::quote;
 use crate::message::reason;
+
+/// How long whoever has the lock gets until that is asked a second time.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     judge_lock(patient, report);
@@ -34,16 +38,22 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 fn judge_lock(patient: &Patient, report: &mut Report) {
     let lock = &patient.lock();
     match patient.inspection.lock {
-        LockState::Held { pid, uid } => {
-            let who = pid
-                .map_or_else(|| format!("a process that cannot be seen (uid {uid})"), |pid| format!("process {pid}"));
+        held @ LockState::Held { pid, uid } => {
+            let (who, end) = match pid {
+                Some(pid) => {
+                    (format!("process {pid}"), format!("end it: kill {pid}; kill -KILL {pid} if it is stopped"))
+                }
+                None => {
+                    let who = format!("a process that cannot be seen (uid {uid})");
+                    (who, "ask as root, outside of any container, who it is, and end it".to_owned())
+                }
+            };
             let why = format!("{who} is changing the path, or is stuck in it: others wait up to their timeout");
-            report.note(
-                "lock-held",
-                lock,
-                why,
-                "ask again; if it stays, end that process: the next start takes the lock over",
-            );
+            let remedy = format!("ask again; if it stays, {end}; the next start takes the lock over");
+            // As a rule it is had for less than a millisecond; by whoever prepares under a claim, longer.
+            std::thread::sleep(AGAIN);
+            let stays = inspect(&patient.given).is_ok_and(|now| now.lock == held);
+            report.add(if stays { Severity::Warning } else { Severity::Note }, "lock-held", lock, why, remedy);
         }
         LockState::Left { uid } if patient.may_open(uid) => {
             let why = "a starter of ours was killed while it held the lock; the next start takes it over";
@@ -88,16 +98,19 @@ fn kept_out(lock: &Path) -> &'static str {
 
 fn foreign(lock: &Path, uid: u32, report: &mut Report) {
     let kept_out = kept_out(lock);
+    // Without the path's own lock nobody starts.
+    let is_others = lock.extension().is_some_and(|end| end == "owner" || end == "start");
+    let severity = if is_others { Severity::Warning } else { Severity::Error };
     if symlink_metadata(lock).is_ok_and(|data| is_marked(&data) && data.nlink() > 1) {
         let why = format!(
             "it is one of our locks, to which somebody has made a second link, so that no start takes it over: {kept_out}"
         );
         let remedy = format!(
-            "remove the other links (find {} -samefile {}), or, if no server starts, this one",
+            "remove the other links (find {} -samefile {} lists those below that), or, if no server starts, this one",
             quote(lock.parent().unwrap_or(lock)),
             quote(lock)
         );
-        report.warning("lock-linked", lock, why, remedy);
+        report.add(severity, "lock-linked", lock, why, remedy);
         return;
     }
     if let Some(holder) = tried_holder(lock) {
@@ -106,16 +119,12 @@ fn foreign(lock: &Path, uid: u32, report: &mut Report) {
             "{who} holds it, and it has not the mark of our locks: of another program, or on a file system that drops the \
              sticky bit, where the locks of the killed stay; {kept_out}"
         );
-        report.warning(
-            "lock-unmarked",
-            lock,
-            why,
-            "leave it; use a directory on a file system that keeps all of a mode",
-        );
+        let remedy = "leave it; use a directory on a file system that keeps all of a mode";
+        report.add(severity, "lock-unmarked", lock, why, remedy.to_owned());
         return;
     }
     let why = format!("it was made by another program (git, say) of uid {uid}, and {kept_out}");
-    report.warning("lock-foreign", lock, why, "if no such program runs, remove it");
+    report.add(severity, "lock-foreign", lock, why, "if no such program runs, remove it".to_owned());
 }
 
 /// The life lock and the start lock: only whether they are ours.
@@ -166,11 +175,14 @@ fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report:
 /// One of another user cannot be asked, and in a directory that many share not be removed.
 fn judge_temporary(patient: &Patient, report: &mut Report) {
     let temporary = patient.temporary();
-    let Ok(owner) = symlink_metadata(&temporary).map(|data| data.uid()) else { return };
-    if !patient.may_open(owner) {
+    let Ok(data) = symlink_metadata(&temporary) else { return };
+    let (owner, is_needed) = (data.uid(), "where this name is needed, for a take-over or a path over 107 bytes");
+    if !data.file_type().is_socket() {
+        let why = format!("it is no socket, and no server can start {is_needed}");
+        report.warning("temporary-name-taken", &temporary, why, "move it away, if nobody needs it");
+    } else if !patient.may_open(owner) {
         let why = format!(
-            "a starter of uid {owner} has it, or was killed and has left it: uid {} cannot start where this name is needed, \
-             for a take-over or a path over 107 bytes",
+            "a starter of uid {owner} has it, or was killed and has left it: uid {} cannot start {is_needed}",
             patient.server
         );
         let remedy = format!("let that user, or root, do it: {}", patient.clean());

@@ -35,7 +35,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
     if let Some(pid) = listener.holder.and_then(|holder| holder.pid).filter(|&pid| has_its_own(pid, patient)) {
         let why = format!(
-            "process {pid} listens by this name in a mount namespace or root of its own, where another socket is at the path"
+            "process {pid} listens by this name in a mount namespace or root of its own, where its socket is at the path"
         );
         report.note(
             "other-mount-namespace",
@@ -61,24 +61,22 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
             return;
         }
     }
-    let (who, end) = match listener.holder.and_then(|holder| holder.pid.map(|pid| (pid, holder.uid))) {
-        Some((pid, uid)) => {
-            // A service manager's, or of a container: not to be ended for a socket.
-            let end = match pid {
-                1 => "restart the socket unit that has it (systemctl list-sockets), or the container".to_owned(),
-                pid => format!("end it (kill {pid}) and start it anew"),
-            };
-            let name = program(pid).map_or_else(String::new, |name| format!(", {name}"));
-            (format!("process {pid} (uid {uid}{name})"), end)
-        }
-        None => (
-            "a process that cannot be seen from here".to_owned(),
-            "find it as root, end it and start it anew".to_owned(),
-        ),
+    let Some((pid, uid)) = listener.holder.and_then(|holder| holder.pid.map(|pid| (pid, holder.uid))) else {
+        // It need not have lost anything: in a mount namespace or a root of its own it may have its own path of this name.
+        let why = "a process that cannot be seen from here listens on a socket that was bound to a path of this name, and not \
+            on what the path leads to: it has lost the path, or sees other directories than we do";
+        report.note("server-lost-path", &patient.path, why, "ask as root, outside of any container");
+        return;
     };
+    // A service manager's, or of a container: not to be ended for a socket.
+    let end = match pid {
+        1 => "restart the socket unit that has it (systemctl list-sockets), or the container".to_owned(),
+        pid => format!("end it (kill {pid}; kill -KILL {pid} if it is stopped) and start it anew"),
+    };
+    let name = program(pid).map_or_else(String::new, |name| format!(", {name}"));
     let why = format!(
-        "{who} still listens on a socket that was bound to this path, which leads elsewhere by now: no client gets to \
-         it by this path"
+        "process {pid} (uid {uid}{name}) still listens on a socket that was bound to this path, which leads elsewhere by now: \
+         no client gets to it by this path"
     );
     if patient.inspection.mode.is_some_and(|mode| mode & REPLACEABLE != 0) && patient.is_alive() {
         let why = format!("{why}. It may be the one that was replaced and still serves its last clients");

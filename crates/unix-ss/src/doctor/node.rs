@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::PathState;
@@ -55,6 +57,12 @@ fn judge_state(patient: &Patient, report: &mut Report) {
                 "wait, as it may be about to listen; if it stays so, find its program (ss -xap, as root) and end it";
             report.warning("socket-not-listening", path, why, remedy);
         }
+        PathState::Dead if is_mount_point(&patient.home) => {
+            let why =
+                "nobody listens on the socket, and it is a mount point: as such it can be neither removed nor replaced";
+            let remedy = format!("umount {}, or start its server where the mount comes from", quote(&patient.home));
+            report.error("socket-dead", path, why, remedy);
+        }
         PathState::Dead => {
             let why = "nobody listens on the socket: its server was killed, or ended without removing it";
             let remedy = format!("start the server again, which replaces it, or: {}", patient.clean());
@@ -85,6 +93,12 @@ fn judge_state(patient: &Patient, report: &mut Report) {
             "let that user, or root, start the server or clean the path",
         );
     }
+}
+
+/// As a container may have it: mounted from outside.
+fn is_mount_point(path: &Path) -> bool {
+    let data = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    data.is_ok_and(|data| data.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {

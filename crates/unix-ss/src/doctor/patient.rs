@@ -69,7 +69,7 @@ pub(super) struct Patient {
     pub(super) swept: Swept,
     /// Of the socket's file, where there is one; links followed, as a client would.
     pub(super) socket: Option<Metadata>,
-    /// Whose server it is, or is to be: of the owner of the socket, or ours.
+    /// Whose server it is, or is to be: whoever listens, as far as the kernel tells, or the owner of the socket, or ours.
     pub(super) server: u32,
     /// The number that stands for every owner who has none in this user namespace; `None` where all have one.
     unmapped: Option<u32>,
@@ -84,7 +84,8 @@ impl Patient {
         let home = inspection.target.as_ref().map_or_else(|| path.clone(), |target| parent.join(target));
         let swept = Swept::of(&home, &inspection);
         let socket = std::fs::metadata(given).ok().filter(|data| data.file_type().is_socket());
-        let server = socket.as_ref().map_or(geteuid().as_raw(), MetadataExt::uid);
+        let owner = socket.as_ref().map_or(geteuid().as_raw(), MetadataExt::uid);
+        let server = inspection.listener_uid.unwrap_or(owner);
         Ok(Patient { given: given.to_owned(), path, home, inspection, swept, socket, server, unmapped: unmapped() })
     }
 
@@ -148,9 +149,8 @@ impl Patient {
 /// Where not all users have a number (user_namespaces(7)).
 fn unmapped() -> Option<u32> {
     let map = std::fs::read_to_string("/proc/self/uid_map").ok()?;
-    let first = map.lines().next()?.split_whitespace().collect::<Vec<_>>();
     // The initial namespace, or one in which all have the number that they have there.
-    if first == ["0", "0", "4294967295"] {
+    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
         return None;
     }
     std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()

@@ -41,6 +41,8 @@ struct Line<'a> {
     severity: Severity,
     finding: &'static str,
     about: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about_hex: Option<String>,
     why: &'a str,
     remedy: &'a str,
 }
@@ -99,11 +101,13 @@ impl Report {
     /// For programs: a line each.
     pub(super) fn json(&self) -> String {
         let line = |finding: &Finding| {
+            let PathKeys { path: about, path_hex: about_hex } = PathKeys::of(&finding.about);
             json::line(&Line {
                 examined: PathKeys::of(&self.path),
                 severity: finding.severity,
                 finding: finding.id,
-                about: finding.about.to_string_lossy().into_owned(),
+                about,
+                about_hex,
                 why: &finding.why,
                 remedy: &finding.remedy,
             }) + "\n"

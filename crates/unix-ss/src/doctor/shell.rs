@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::message::misleads;
+
 /// One word for a POSIX shell, on one line, and no option: as it is where that is safe, else `'...'`. Bytes that would
 /// not be printed as they are make it `$'...'`, as POSIX.1-2024, bash, zsh and busybox have it.
 pub(super) fn quote(word: impl AsRef<OsStr>) -> String {
@@ -11,7 +13,7 @@ pub(super) fn quote(word: impl AsRef<OsStr>) -> String {
     // A name that is relative is the same with this before it.
     let dot = if bytes.starts_with(b"-") { "./" } else { "" };
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,=".contains(byte);
-    let printed = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(char::is_control));
+    let printed = std::str::from_utf8(bytes).ok().filter(|text| !text.contains(misleads));
     match printed {
         Some(text) if !text.is_empty() && bytes.iter().all(is_plain) => format!("{dot}{text}"),
         Some(text) => format!("'{dot}{}'", text.replace('\'', r"'\''")),
@@ -30,7 +32,7 @@ fn escaped(bytes: &[u8]) -> String {
         for letter in chunk.valid().chars() {
             match letter {
                 '\\' | '\'' => text.extend(['\\', letter]),
-                letter if letter.is_control() => octal(&mut text, letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                letter if misleads(letter) => octal(&mut text, letter.encode_utf8(&mut [0; 4]).as_bytes()),
                 letter => text.push(letter),
             }
         }
@@ -60,6 +62,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("a\nb'\\", r"$'a\012b\'\\'"),
             ("é ü", "'é ü'"),
+            ("a\u{202e}b", r"$'a\342\200\256b'"),
             ("", "''"),
         ] {
             assert_eq!(quote(word), quoted);
@@ -70,7 +73,7 @@ mod tests {
     /// The C locale of this test's shell has no say: the bytes are the same.
     fn reads_the_word_and_nothing_else(shell: &str, word: &OsStr) -> Result<(), TestCaseError> {
         let quoted = quote(word);
-        prop_assert!(!quoted.contains(char::is_control), "{quoted:?}");
+        prop_assert!(!quoted.contains(misleads), "{quoted:?}");
         let dot: &[u8] = if word.as_bytes().starts_with(b"-") { b"./" } else { b"" };
         let expected = [dot, word.as_bytes(), b"."].concat();
         let script = format!("printf '%s.' {quoted}");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, major, minor, statvfs};
+use rustix::fs::{Access, AtFlags, CWD, FlockOperation, StatVfs, accessat, flock, major, minor, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::{PathState, is_local};
@@ -24,12 +24,12 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 }
 
 fn judge_file_system(patient: &Patient, report: &mut Report) {
-    let parent = patient.directory();
-    if let Ok(data) = statvfs(parent) {
-        if data.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            let why = "the file system is mounted read-only: neither a socket nor its lock can be made there";
-            report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
-        }
+    let Some(parent) = patient.directory().ancestors().find(|dir| dir.exists()) else { return };
+    let is_read_only = accessat(CWD, parent, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ROFS);
+    if is_read_only {
+        let why = "the file system is read-only: neither a socket nor its lock can be made there, or removed";
+        report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
+    } else if let Ok(data) = statvfs(parent) {
         judge_room(patient, parent, &data, report);
     }
     let kind = file_system(parent).unwrap_or_else(|| "unknown".to_owned());
@@ -54,18 +54,19 @@ fn judge_file_system(patient: &Patient, report: &mut Report) {
 }
 
 fn judge_room(patient: &Patient, dir: &Path, data: &StatVfs, report: &mut Report) {
-    // A total of 0: it sets no limit. What is free for all is less than what is free for root.
-    let is_used_up = |total: u64, free: u64| total != 0 && free == 0;
-    let used_up = match () {
-        () if is_used_up(data.f_files, data.f_favail) => "no inode",
-        () if is_used_up(data.f_blocks, data.f_bavail) => "no block",
-        () => return,
+    // The lock and the socket. A total of 0: it sets no limit. What is free for all is less than what is free for root.
+    let (severity, why) = if data.f_files != 0 && data.f_favail < 2 {
+        let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
+        (severity, "the file system has no inodes left for a socket and its lock (ENOSPC)")
+    } else if data.f_blocks != 0 && data.f_bavail == 0 {
+        let why = "the file system has no block left: where a directory has to grow for a name, that fails (ENOSPC)";
+        (Severity::Note, why)
+    } else {
+        return;
     };
-    let why = format!("the file system has {used_up} left: a socket or its lock may not be made there (ENOSPC)");
-    let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
     let remedy =
         format!("delete what nobody needs (df -h {dir}; df -i {dir}), or use another directory", dir = quote(dir));
-    report.add(severity, "file-system-full", dir, why, remedy);
+    report.add(severity, "file-system-full", dir, why.to_owned(), remedy);
 }
 
 fn has_no_flock(dir: &Path) -> bool {
@@ -79,7 +80,9 @@ fn has_no_flock(dir: &Path) -> bool {
 fn file_system(dir: &Path) -> Option<String> {
     let dev = fs::metadata(dir).ok()?.dev();
     let number = format!("{}:{}", major(dev), minor(dev));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    // Of any bytes: it has the names of mount points.
+    let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    let mounts = String::from_utf8_lossy(&mounts);
     let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
     Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
 }

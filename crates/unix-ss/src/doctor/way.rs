@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{Metadata, symlink_metadata};
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -13,24 +14,26 @@ use rustix::process::geteuid;
 
 use super::patient::Patient;
 use super::report::{Report, Severity};
-use super::rights::{PASS, Rights, WRITE, Who, list};
+use super::rights::{Change, PASS, Rights, WRITE, Who, list};
 use super::shell::quote;
 use crate::message::reason;
 
 const STICKY: u32 = 0o1000;
 /// As many as the kernel follows (path_resolution(7)).
 const LINKS: usize = 40;
+const OWN_DIRECTORY: &str = "use a directory of the server's own";
 
 /// What was passed on the way, in its order: each directory, and what the next step took from it.
 struct Step {
     dir: PathBuf,
     data: Metadata,
     rights: Rights,
-    entry: PathBuf,
+    /// `None`: it was left again by `..`.
+    entry: Option<PathBuf>,
 }
 
 impl Step {
-    fn new(dir: &Path, entry: PathBuf) -> Option<Self> {
+    fn new(dir: &Path, entry: Option<PathBuf>) -> Option<Self> {
         let data = symlink_metadata(dir).ok()?;
         Some(Step { dir: dir.to_owned(), rights: Rights::of(dir, &data), data, entry })
     }
@@ -45,7 +48,7 @@ impl Step {
 
     /// Those that the list lets write, beside root and the server.
     fn named_writers(&self, patient: &Patient) -> Vec<Who> {
-        let named = self.rights.of_named().iter().filter(|&&(_, rights)| changes(rights)).map(|&(who, _)| who);
+        let named = self.rights.of_named().filter(|&(_, rights)| changes(rights)).map(|(who, _)| who);
         named.filter(|who| ![Who::User(0), Who::User(patient.server)].contains(who)).collect()
     }
 
@@ -53,6 +56,19 @@ impl Step {
     fn is_shared(&self, patient: &Patient) -> bool {
         let open = self.is_open() || self.is_open_to_group() || !self.named_writers(patient).is_empty();
         self.data.mode() & STICKY != 0 && open
+    }
+
+    /// Nobody else gets through, so that what is behind it is safe from others.
+    fn is_private(&self, patient: &Patient) -> bool {
+        let is_other = |who| ![Who::User(0), Who::User(patient.server)].contains(&who);
+        let mut passes = self.rights.classes().filter(|(_, rights)| rights & PASS != 0);
+        self.rights.of_others() & PASS == 0 && !passes.any(|(who, _)| is_other(who))
+    }
+
+    /// A command that its owner can give, and says so if that is not whoever asks.
+    fn by_owner(&self, command: String) -> String {
+        let (euid, owner) = (geteuid().as_raw(), self.data.uid());
+        if [0, owner].contains(&euid) { command } else { format!("as uid {owner} or root: {command}") }
     }
 }
 
@@ -63,9 +79,14 @@ fn changes(rights: u16) -> bool {
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let (steps, end) = walk(patient, report);
-    for step in &steps {
-        judge_directory(patient, step, report);
-        judge_entry(patient, step, report);
+    let count = steps.len();
+    for (at, step) in steps.iter().enumerate() {
+        let is_parent = matches!(end, End::Reached) && at + 1 == count;
+        let is_hidden = steps.iter().take(at).any(|step| step.is_private(patient));
+        if let Some(entry) = &step.entry {
+            judge_directory(patient, step, is_parent, is_hidden, report);
+            judge_entry(patient, step, entry, report);
+        }
     }
     judge_unknown_owners(patient, &steps, report);
     match (end, steps.last()) {
@@ -73,7 +94,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
             judge_parent(patient, parent, report);
             judge_passage(patient, &steps, report);
         }
-        (End::Missing { first, all }, last) => judge_missing(patient, last, &first, &all, report),
+        (End::Missing { dirs }, Some(last)) => judge_missing(patient, last, &dirs, report),
         _ => {}
     }
 }
@@ -82,17 +103,19 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 enum End {
     /// At the directory where a server is, or would be.
     Reached,
-    /// The first directory that is not there, and the path to the last one.
-    Missing { first: PathBuf, all: PathBuf },
+    /// At directories that are not there, each in the one before it.
+    Missing { dirs: Vec<PathBuf> },
     /// By something that was reported.
     Broken,
 }
 
 impl End {
     fn missing(first: PathBuf, ahead: &VecDeque<OsString>) -> Self {
-        let directories = ahead.iter().take(ahead.len().saturating_sub(1)).take_while(|&name| name != "..");
-        let all = directories.fold(first.clone(), |dir, name| dir.join(name));
-        End::Missing { first, all }
+        let mut dirs = vec![first];
+        for name in ahead.iter().take(ahead.len().saturating_sub(1)).take_while(|&name| name != "..") {
+            dirs.extend(dirs.last().map(|dir| dir.join(name)));
+        }
+        End::Missing { dirs }
     }
 }
 
@@ -103,11 +126,12 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
     let mut is_behind = false;
     while let Some(name) = ahead.pop_front() {
         if name == ".." {
+            steps.extend(Step::new(&at, None));
             at.pop();
             continue;
         }
         let (entry, is_end) = (at.join(&name), ahead.is_empty());
-        steps.extend(Step::new(&at, entry.clone()));
+        steps.extend(Step::new(&at, Some(entry.clone())));
         let data = match symlink_metadata(&entry) {
             Ok(data) => data,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -125,6 +149,11 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
             }
         };
         if data.is_symlink() {
+            if is_magic(&entry) {
+                let why = "it leads to what a process has, which no path tells: what is behind it was not looked at";
+                report.note("link-of-proc", &entry, why, "ask by a path that does not go through /proc");
+                return (steps, End::Broken);
+            }
             links += 1;
             let target = std::fs::read_link(&entry).unwrap_or_default();
             if links > LINKS {
@@ -132,7 +161,7 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
                 return (steps, End::Broken);
             }
             // Of a loop, each once; of the one at the end the look at the path tells.
-            if told.insert(entry.clone()) && entry != patient.path {
+            if told.insert(entry.clone()) && entry != patient.path && !entry.starts_with("/proc") {
                 let target = target.display();
                 let why = format!("it is a symbolic link to {target}: whoever changes it leads clients elsewhere");
                 report.note("symlink-on-the-way", &entry, why, "give the server and its clients the path behind it");
@@ -155,6 +184,13 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
     (steps, End::Reached)
 }
 
+/// A link of proc(5) that the kernel does not follow by its text: `/proc/PID/root`, `cwd`, `exe`, `fd/N`.
+fn is_magic(entry: &Path) -> bool {
+    let mut names = entry.strip_prefix("/proc").into_iter().flat_map(Path::components);
+    let is_process = names.next().is_some_and(|name| name.as_os_str().as_bytes().iter().all(u8::is_ascii_digit));
+    is_process && names.next().is_some()
+}
+
 fn components(path: &Path) -> VecDeque<OsString> {
     let is_step = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
     path.components().filter(is_step).map(|part| part.as_os_str().to_owned()).collect()
@@ -170,13 +206,23 @@ fn no_way(entry: &Path, error: &io::Error, report: &mut Report) {
     }
 }
 
-fn judge_missing(patient: &Patient, last: Option<&Step>, first: &Path, all: &Path, report: &mut Report) {
-    let (missing, dir) = ("the directory is not there, so no socket can be", quote(all));
-    if last.is_some_and(|step| may_write(patient.server, step)) {
-        report.error("parent-missing", first, missing, format!("make it: mkdir -p -m 700 {dir}, as the server's user"));
+fn judge_missing(patient: &Patient, last: &Step, dirs: &[PathBuf], report: &mut Report) {
+    let [first, ..] = dirs else { return };
+    judge_attributes(Severity::Error, &last.dir, report);
+    let missing = "the directory is not there, so no socket can be";
+    if let Some(user) = first.strip_prefix("/run/user").ok().filter(|user| user.components().count() == 1) {
+        // What is made there by hand is hidden by the mount that a login makes.
+        let remedy = format!("log in as that user, or as root: loginctl enable-linger {}", quote(user));
+        report.error("parent-missing", first, missing, remedy);
+        return;
+    }
+    // Each by its name: -p would make all but the last as the umask, or the list of the directory above, has it.
+    let all = dirs.iter().map(quote).collect::<Vec<_>>().join(" ");
+    if may_write(patient.server, last) {
+        report.error("parent-missing", first, missing, format!("make it: mkdir -m 700 {all}, as the server's user"));
     } else {
         let why = format!("{missing}, and uid {} may not make it", patient.server);
-        report.error("parent-missing", first, why, format!("as root: install -d -m 700 -o {} {dir}", patient.server));
+        report.error("parent-missing", first, why, format!("as root: install -d -m 700 -o {} {all}", patient.server));
     }
 }
 
@@ -194,10 +240,9 @@ fn judge_unknown_owners(patient: &Patient, steps: &[Step], report: &mut Report) 
 }
 
 /// Who may take an entry away and put another in its place?
-fn judge_directory(patient: &Patient, step: &Step, report: &mut Report) {
+fn judge_directory(patient: &Patient, step: &Step, is_parent: bool, is_hidden: bool, report: &mut Report) {
     let Step { dir, data, .. } = step;
     let (mode, owner, group) = (data.mode(), data.uid(), data.gid());
-    let chmod = |bits: &str| format!("chmod {bits} {}", quote(dir));
     if patient.is_another(owner) {
         let why = format!(
             "it is of uid {owner}, who can put another socket in the place of the one of uid {}",
@@ -208,42 +253,39 @@ fn judge_directory(patient: &Patient, step: &Step, report: &mut Report) {
     if mode & STICKY != 0 {
         return;
     }
+    // Of the last one, what others have may be what the server needs.
+    let can_be_closed = !is_parent || step.rights.lets_by_his_own(patient.server, WRITE | PASS);
+    let without = |who: &[Who], remedy: &str| {
+        let command = step.rights.command_to(Change::Take(WRITE), who, &quote(dir));
+        if can_be_closed { format!("{}{remedy}", step.by_owner(command)) } else { format!("{OWN_DIRECTORY}{remedy}") }
+    };
+    let hidden = |severity| if is_hidden { Severity::Note } else { severity };
     if step.is_open() {
         let why = "every user may write to it, and it is not sticky: each of them can delete what is there, or replace it by \
             a server of his own";
-        report.error("directory-open-to-all", dir, why, format!("{}, or {}", chmod("o-w"), chmod("+t")));
+        let remedy = without(&[Who::Others], &format!(", or chmod +t {}", quote(dir)));
+        report.add(hidden(Severity::Error), "directory-open-to-all", dir, why.to_owned(), remedy);
     }
     if step.is_open_to_group() {
         // A group that has the number of its user is that user's alone, by custom.
         let private = group == owner && [0, patient.server].contains(&owner);
-        let severity = if private { Severity::Note } else { Severity::Warning };
+        let severity = if private { Severity::Note } else { hidden(Severity::Warning) };
         let why = format!("whoever is in group {group} can delete what is there, or replace it by a server of his own");
-        report.add(
-            severity,
-            "directory-open-to-group",
-            dir,
-            why,
-            format!("{}, unless you trust the group", chmod("g-w")),
-        );
+        let remedy = without(&[Who::Group(group)], ", unless you trust the group");
+        report.add(severity, "directory-open-to-group", dir, why, remedy);
     }
     let named = step.named_writers(patient);
     if !named.is_empty() {
         let who = list(&named, ", ");
-        let entry = |who: &Who| match who {
-            Who::User(uid) => format!("u:{uid}"),
-            Who::Group(gid) => format!("g:{gid}"),
-        };
-        let entries = named.iter().map(entry).collect::<Vec<_>>().join(",");
         let why =
             format!("its access control list lets {who} delete what is there, or replace it by a server of his own");
-        let remedy = format!("setfacl -x {entries} {dir}, unless you trust them; getfacl {dir}", dir = quote(dir));
-        report.warning("directory-open-by-acl", dir, why, remedy);
+        let remedy = without(&named, &format!(", unless you trust them; getfacl {}", quote(dir)));
+        report.add(hidden(Severity::Warning), "directory-open-by-acl", dir, why, remedy);
     }
 }
 
 /// In a sticky directory an entry is its owner's to move, beside the directory's owner and root.
-fn judge_entry(patient: &Patient, step: &Step, report: &mut Report) {
-    let entry = &step.entry;
+fn judge_entry(patient: &Patient, step: &Step, entry: &Path, report: &mut Report) {
     let Ok(entry_data) = symlink_metadata(entry) else { return };
     let owner = entry_data.uid();
     if step.is_shared(patient) && patient.is_another(owner) {
@@ -268,7 +310,18 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
             "uid {} may not make or remove names in it, and so neither the socket nor its lock",
             patient.server
         );
-        let remedy = format!("start the server as root or as uid {}, or let it have the directory", data.uid());
+        let remedy = match data.uid() {
+            owner if owner == patient.server => {
+                let command = step.rights.command_to(Change::Give(WRITE | PASS), &[Who::User(owner)], &quote(dir));
+                step.by_owner(command)
+            }
+            0 => {
+                let own = quote(dir.join("NAME"));
+                format!("use a directory of its own, as root: install -d -m 700 -o {} {own}", patient.server)
+            }
+            owner if patient.is_unknown(owner) => OWN_DIRECTORY.to_owned(),
+            owner => format!("{OWN_DIRECTORY}, or start it as uid {owner}"),
+        };
         report.add(severity, "parent-not-writable", dir, why, remedy);
     }
 }
@@ -312,21 +365,24 @@ fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
     let Some(socket) = &patient.socket else { return };
     let to_socket = Rights::of(&patient.path, socket);
     let is_for_all = to_socket.of_others() & WRITE != 0;
-    for Step { dir, data, rights, .. } in steps {
+    for step in steps {
+        let Step { dir, data, rights, .. } = step;
         // If all may connect: of those that an entry here keeps out. If not: of those that an entry there lets in.
         let classes: Vec<_> =
             if is_for_all { rights.classes() } else { to_socket.classes() }.map(|(who, _)| who).collect();
         let is_kept_out = |who: &Who| to_socket.lets(*who, WRITE) && !rights.lets(*who, PASS);
-        let kept_out: Vec<_> = classes.into_iter().filter(is_kept_out).collect();
-        let others = is_for_all && rights.of_others() & PASS == 0;
-        let why = match (others, kept_out.as_slice()) {
-            (true, _) => "every user may connect to the socket, and not all can pass this directory".to_owned(),
-            (false, []) => continue,
-            (false, who) => format!("{} may connect to the socket, and cannot pass this directory", list(who, ", ")),
+        let kept_out: Vec<_> =
+            classes.into_iter().chain(is_for_all.then_some(Who::Others)).filter(is_kept_out).collect();
+        let why = match kept_out.as_slice() {
+            [] => continue,
+            who if who.contains(&Who::Others) => {
+                "every user may connect to the socket, and not all can pass this directory".to_owned()
+            }
+            who => format!("{} may connect to the socket, and cannot pass this directory", list(who, ", ")),
         };
         // Of the owner's own group, a mode of 660 may be no more than a habit.
-        let remedy = rights.command_to_pass(&kept_out, others, &quote(dir));
-        let remedy = format!("{remedy}, or give the socket the mode that is meant");
+        let command = step.by_owner(rights.command_to(Change::Give(PASS), &kept_out, &quote(dir)));
+        let remedy = format!("{command}, or give the socket the mode that is meant");
         report.warning(
             "directory-closed-to-clients",
             dir,

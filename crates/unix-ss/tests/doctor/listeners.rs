@@ -129,3 +129,57 @@ fn a_server_that_has_bound_its_path_anew_is_not_to_be_killed() {
         lost["severity"] == "note" && !lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("kill"))
     });
 }
+
+#[test]
+fn a_process_that_cannot_be_seen_need_not_have_lost_anything() {
+    if !is_root("namespaces") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("d")).expect("a directory");
+    let mut server = Command::new("unshare");
+    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
+    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
+    let mut server = Running::of(server);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    let findings = found(as_nobody(&place).arg(place.path("d/s")));
+    if unix_stream_server::lost_listeners(place.path("d/s")).is_ok() {
+        let lost = findings.has("note", "server-lost-path", &place.path("d/s"));
+        assert!(!lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("end it")), "{lost}");
+    }
+    assert_eq!(server.end(), 0);
+}
+
+#[test]
+fn the_server_is_whoever_listens_and_not_whose_the_file_is() {
+    if !is_root("a socket of another user") || unix_stream_server::lost_listeners("/s").is_err() {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("d")).expect("a directory");
+    chmod(&place.path("d"), 0o755);
+    let nobody = NOBODY.to_string();
+    let _server = place.serve(&["--owner", &nobody], "d/s", &["cat"]);
+    examined(&place, &place.path("d/s")).has_not("parent-not-writable");
+    chown(place.path("d"), Some(NOBODY), None).expect("chown");
+    examined(&place, &place.path("d/s")).has("warning", "directory-of-another-user", &place.path("d"));
+    chown(place.path("d"), Some(0), None).expect("chown");
+}
+
+/// As a container has one that was mounted into it.
+#[test]
+fn a_dead_socket_that_is_a_mount_point_is_not_said_to_be_replaced() {
+    if !is_root("mounts") || !unshares(&["-m"]) {
+        return;
+    }
+    let place = Place::new();
+    put_dead(&place.path("dead"));
+    put_dead(&place.path("s"));
+    let script = "mount --bind $2/dead $2/s; exec $1 doctor --json $2/s";
+    let findings = surroundings::with_mounts(script, &place);
+    let dead = findings.all.iter().find(|finding| finding["finding"] == "socket-dead").expect("it is told");
+    assert!(dead["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("umount ")), "{dead}");
+}

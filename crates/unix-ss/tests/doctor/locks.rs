@@ -35,11 +35,12 @@ fn locks_are_told_apart() {
         fs::write(place.path(name), "1").expect("a file");
         let path = place.path(name).with_extension("");
         let findings = examined(&place, &path);
-        findings.has("warning", "lock-foreign", &place.path(name));
+        findings.has(if name == "git.lock" { "error" } else { "warning" }, "lock-foreign", &place.path(name));
     }
     let claim = unix_stream_server::ServerSocket::builder().claim(place.path("held")).expect("a claim");
     let findings = examined(&place, &place.path("held"));
-    let held = findings.has("note", "lock-held", &place.path("held.lock"));
+    // It is no start that takes a moment: whoever has a claim prepares, or is stuck.
+    let held = findings.has("warning", "lock-held", &place.path("held.lock"));
     let us = std::process::id().to_string();
     assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("cannot be seen")), "{held}");
     drop(claim);
@@ -54,13 +55,14 @@ fn a_lock_that_somebody_holds_is_not_to_be_removed_whatever_its_mode() {
         chmod(&place.path(name), 0o400);
         flock(&file, FlockOperation::NonBlockingLockExclusive).expect("a lock");
         let findings = examined(&place, &place.path("s"));
-        let held = findings.has("warning", "lock-unmarked", &place.path(name));
+        let severity = if name == "s.lock" { "error" } else { "warning" }; // without it nobody starts
+        let held = findings.has(severity, "lock-unmarked", &place.path(name));
         let us = format!("process {}", std::process::id());
         assert!(held["why"].as_str().is_some_and(|why| why.contains(&us) || why.contains("a process")), "{held}");
         assert!(!held["remedy"].as_str().is_some_and(|remedy| remedy.contains("remove")), "{held}");
         drop(file);
         let findings = in_the_end(&place, &place.path("s"), "lock-foreign");
-        findings.has("warning", "lock-foreign", &place.path(name));
+        findings.has(severity, "lock-foreign", &place.path(name));
         fs::remove_file(place.path(name)).expect("removed");
     }
 }
@@ -195,6 +197,10 @@ fn a_temporary_name_of_a_killed_starter_is_found() {
             findings.has_not("temporary-left");
         }
     }
+    fs::remove_file(place.path("").join(&temporary)).expect("removed");
+    fs::create_dir(place.path("").join(&temporary)).expect("a directory");
+    let findings = examined(&place, &place.path(&name));
+    findings.has("warning", "temporary-name-taken", &place.path("").join(&temporary));
 }
 
 #[test]
@@ -225,7 +231,8 @@ fn a_lock_with_a_second_link_is_not_called_left() {
         mark(&place.path(name));
         fs::hard_link(place.path(name), place.path("link")).expect("a link");
         let findings = examined(&place, &place.path("s"));
-        findings.has("warning", "lock-linked", &place.path(name));
+        let severity = if name == "s.lock" { "error" } else { "warning" };
+        findings.has(severity, "lock-linked", &place.path(name));
         for id in ["lock-left", "life-lock-left", "life-lock-held", "start-lock-left", "lock-foreign"] {
             findings.has_not(id);
         }

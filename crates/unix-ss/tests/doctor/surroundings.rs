@@ -12,7 +12,7 @@ fn a_file_system_that_others_may_serve_on_is_told() {
 
 /// As root with mounts of its own; `script` sees the command as `$1`.
 #[track_caller]
-fn with_mounts(script: &str, place: &Place) -> Findings {
+pub(super) fn with_mounts(script: &str, place: &Place) -> Findings {
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-ec", script, "sh", env!("CARGO_BIN_EXE_unix-ss")]).arg(place.path(""));
     found(&mut command)
@@ -27,6 +27,13 @@ fn mounts_and_cleaners_are_told() {
     fs::create_dir(place.path("ro")).expect("a directory");
     let findings = with_mounts("mount -t tmpfs -o ro none $2/ro; exec $1 doctor --json $2/ro/s", &place);
     findings.has("error", "file-system-read-only", &place.path("ro"));
+    let findings = with_mounts("mount -t tmpfs -o ro none $2/ro; exec $1 doctor --json $2/ro/no/s", &place);
+    findings.has("error", "file-system-read-only", &place.path("ro"));
+    findings.has("error", "parent-missing", &place.path("ro/no"));
+    let no_session = "mount -t tmpfs none /run; mkdir /run/user; exec $1 doctor --json /run/user/12345/s";
+    let findings = with_mounts(no_session, &place);
+    let missing = findings.has("error", "parent-missing", Path::new("/run/user/12345"));
+    assert!(missing["remedy"].as_str().is_some_and(|remedy| remedy.ends_with("enable-linger 12345")), "{missing}");
     // The same age for a path that a cleaner sees, and for one that it does not see.
     let rule = "mount -t tmpfs none /run; mkdir /run/tmpfiles.d /run/app; echo 'd /run/app 0755 - - 3d' >/run/tmpfiles.d/a.conf; ";
     let seen = with_mounts(&format!("{rule} exec $1 doctor --json /run/app/s"), &place);
@@ -46,7 +53,8 @@ fn mounts_and_cleaners_are_told() {
     let long = Path::new("/run/app").join("l".repeat(110));
     let unseen = with_mounts(&format!("{rule} exec $1 doctor --json {}", long.display()), &place);
     unseen.has("warning", "tmp-cleaner", &long);
-    let overlay = "mount -t tmpfs none $2/ro; cd $2/ro; mkdir l u w m; \
+    // Some mount has a name that is no text.
+    let overlay = "mount -t tmpfs none $2/ro; cd $2/ro; mkdir l u w m $(printf 'z\\377'); mount -t tmpfs none z*; \
         mount -t overlay overlay -o lowerdir=$PWD/l,upperdir=$PWD/u,workdir=$PWD/w m; exec $1 doctor --json $PWD/m/s";
     with_mounts(overlay, &place).has("note", "file-system-overlay", &place.path("ro/m"));
     let session = "mount -t tmpfs none /run; mkdir -p -m 700 /run/user/0; unset XDG_RUNTIME_DIR; \
@@ -114,10 +122,11 @@ fn a_full_file_system_is_told_whatever_it_is_full_of() {
     }
     let place = Place::new();
     fs::create_dir(place.path("full")).expect("a directory");
-    for (limit, fill) in [("nr_inodes=2", ":>$2/full/x"), ("size=4k", "echo x >$2/full/x")] {
+    // A start needs two inodes, and of blocks where the directory is long.
+    for (limit, fill, severity) in [("nr_inodes=3", ":>$2/full/x", "error"), ("size=4k", "echo x >$2/full/x", "note")] {
         let script = format!("mount -t tmpfs -o {limit} none $2/full; {fill}; exec $1 doctor --json $2/full/s");
         let findings = with_mounts(&script, &place);
-        findings.has("error", "file-system-full", &place.path("full"));
+        findings.has(severity, "file-system-full", &place.path("full"));
     }
     let script = "mount -t tmpfs -o nr_inodes=0,size=0 none $2/full; exec $1 doctor --json $2/full/s";
     with_mounts(script, &place).has_not("file-system-full"); // neither has a limit

@@ -45,7 +45,8 @@ fn directories_that_others_may_write_to_are_found_wherever_they_are() {
 pub(super) fn done_by_shell(finding: &Value, up_to: &str) {
     let remedy = finding["remedy"].as_str().expect("a remedy");
     let command = remedy.split_once(up_to).map_or(remedy, |(command, _)| command);
-    let output = run(Command::new("bash").args(["-c", command]).current_dir("/"));
+    // Whatever the umask of whoever does it.
+    let output = run(Command::new("bash").args(["-c", &format!("umask 000; {command}")]).current_dir("/"));
     assert_eq!((status_of(&output), text(&output.stderr)), (0, String::new()), "{command}");
 }
 
@@ -61,7 +62,7 @@ fn a_remedy_does_what_it_says_whatever_the_directory_is_called() {
         assert!(!open["remedy"].as_str().is_some_and(|remedy| remedy.contains('\n')), "{open}");
         done_by_shell(open, ", or ");
         examined(&place, &dir.join("s")).is_well();
-        let missing = dir.join(name).join("s");
+        let missing = dir.join(name).join("below").join("s");
         let findings = examined(&place, &missing);
         let remedy = findings.has("error", "parent-missing", &dir.join(name)).clone();
         let remedy = Value::from(remedy["remedy"].as_str().expect("a remedy").trim_start_matches("make it: "));
@@ -237,4 +238,93 @@ fn an_owner_without_a_number_in_a_user_namespace_is_nobodys_enemy() {
     assert!(findings.ids().contains(&"owner-unknown"), "{findings:?}");
     findings.has_not("directory-of-another-user");
     findings.has_not("entry-of-another-user");
+}
+
+#[test]
+fn what_the_server_itself_needs_is_not_to_be_taken() {
+    if !is_root("directories of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("open")).expect("a directory");
+    chmod(&place.path("open"), 0o777);
+    let findings = found(as_nobody(&place).arg(place.path("open/s")));
+    let open = findings.has("error", "directory-open-to-all", &place.path("open"));
+    assert!(open["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("use a directory of")), "{open}");
+    // Of a directory on the way, to pass it is enough; and its owner is not who asks.
+    fs::create_dir(place.path("open/theirs")).expect("a directory");
+    chown(place.path("open/theirs"), Some(NOBODY), None).expect("chown");
+    let findings = found(as_nobody(&place).arg(place.path("open/theirs/s")));
+    let open = findings.has("error", "directory-open-to-all", &place.path("open"));
+    let remedy =
+        open["remedy"].as_str().and_then(|remedy| remedy.strip_prefix("as uid 0 or root: ")).expect("for root");
+    done_by_shell(&serde_json::json!({ "remedy": remedy }), ", or ");
+    found(as_nobody(&place).arg(place.path("open/theirs/s"))).is_well();
+}
+
+#[test]
+fn where_names_may_not_be_changed_the_remedy_is_one_that_its_user_can_do() {
+    if !is_root("directories of other users") {
+        return;
+    }
+    let place = Place::new();
+    chmod(&place.path(""), 0o755);
+    fs::create_dir(place.path("d")).expect("a directory");
+    chmod(&place.path("d"), 0o755);
+    let findings = found(as_nobody(&place).arg(place.path("d/s")));
+    let closed = findings.has("error", "parent-not-writable", &place.path("d"));
+    let (_, remedy) = closed["remedy"].as_str().and_then(|remedy| remedy.split_once("as root: ")).expect("for root");
+    done_by_shell(&serde_json::json!({ "remedy": remedy }), "; ");
+    found(as_nobody(&place).arg(place.path("d/NAME/s"))).is_well();
+    chmod(&place.path("d/NAME"), 0o500);
+    let findings = found(as_nobody(&place).arg(place.path("d/NAME/s")));
+    done_by_shell(findings.has("error", "parent-not-writable", &place.path("d/NAME")), ", ");
+    found(as_nobody(&place).arg(place.path("d/NAME/s"))).is_well();
+}
+
+#[test]
+fn a_directory_that_is_left_again_has_to_be_passed_too() {
+    let place = Place::new();
+    chmod(&place.path(""), 0o711);
+    fs::create_dir(place.path("closed")).expect("a directory");
+    chmod(&place.path("closed"), 0o700);
+    let _server = UnixListener::bind(place.path("s")).expect("a socket");
+    chmod(&place.path("s"), 0o666);
+    let closed = |path: &str| {
+        let findings = examined(&place, &place.path(path));
+        findings.all.iter().any(|finding| finding["about"] == place.name("closed"))
+    };
+    assert!(closed("closed/../s"));
+    assert!(!closed("s"));
+}
+
+#[test]
+fn what_is_open_where_nobody_else_gets_to_is_no_more_than_a_note() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("private/open")).expect("directories");
+    chmod(&place.path("private"), 0o700);
+    chmod(&place.path("private/open"), 0o777);
+    examined(&place, &place.path("private/open/s")).has("note", "directory-open-to-all", &place.path("private/open"));
+}
+
+#[test]
+fn what_a_process_has_is_not_looked_for_by_the_text_of_its_link() {
+    let place = Place::new();
+    let path = Path::new("/proc/self/cwd/no/such/s");
+    let findings = examined(&place, path);
+    findings.has_not("parent-missing");
+    findings.has_not("symlink-on-the-way");
+    assert!(findings.ids().contains(&"link-of-proc"), "{findings:?}");
+}
+
+#[test]
+fn in_a_user_namespace_without_numbers_nobody_is_oneself() {
+    if !unshares(&["-U"]) {
+        return;
+    }
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    let findings = found(command.args(["-U", env!("CARGO_BIN_EXE_unix-ss"), "doctor", "--json"]).arg(place.path("s")));
+    assert!(findings.ids().contains(&"owner-unknown"), "{findings:?}");
 }
