@@ -127,9 +127,11 @@ impl ByHand {
             return (status, None);
         }
         let _ = net::shutdown(&self.listener, Shutdown::Read);
-        // Wakes those who are blocked in connect().
-        let _ = net::listen(&self.listener, 0);
-        let _ = net::listen(&self.listener, i32::MAX);
+        if self.recipe.wakes {
+            // Those who are blocked in connect().
+            let _ = net::listen(&self.listener, 0);
+            let _ = net::listen(&self.listener, i32::MAX);
+        }
         (status, Some(self.listener))
     }
 }

@@ -40,6 +40,8 @@ pub enum Rule {
     ClientTurnedAway,
     /// A client that was in the queue of a graceful server was not served.
     ClientLost,
+    /// A client waited, to get in or to be served, for longer than any server is there.
+    ClientLeftWaiting,
     /// A start said "in use" though nobody can have lived there.
     InUseByNobody,
     /// A start failed without a reason.
@@ -75,6 +77,7 @@ impl Rule {
             Rule::AnswerByANonOwner => "answer-by-a-non-owner",
             Rule::ClientTurnedAway => "client-turned-away",
             Rule::ClientLost => "client-lost",
+            Rule::ClientLeftWaiting => "client-left-waiting",
             Rule::InUseByNobody => "in-use-by-nobody",
             Rule::SpuriousError => "spurious-error",
             Rule::PathLost => "path-lost",

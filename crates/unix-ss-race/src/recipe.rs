@@ -90,6 +90,8 @@ pub enum Defect {
     InheritedListener,
     /// Says that it drains, and drops its queue.
     DropsItsQueue,
+    /// Shuts its socket, which it keeps for a while, and does not wake those who are blocked in connect().
+    ShutsWithoutWaking,
     /// Says that it has ended, and goes on for a while.
     AnswersAfterItsEnd,
     /// Robbed of its path, it binds there again, blindly.
@@ -114,7 +116,7 @@ pub enum Defect {
 
 impl Defect {
     /// All but [`Defect::None`].
-    pub const ALL: [Defect; 17] = [
+    pub const ALL: [Defect; 18] = [
         Defect::CloseWithoutLock,
         Defect::CloseWithoutLook,
         Defect::NoSecondLook,
@@ -122,6 +124,7 @@ impl Defect {
         Defect::AnyKindIsDead,
         Defect::InheritedListener,
         Defect::DropsItsQueue,
+        Defect::ShutsWithoutWaking,
         Defect::AnswersAfterItsEnd,
         Defect::BindsAgain,
         Defect::LockByExistence,
@@ -146,6 +149,7 @@ impl Defect {
             Defect::AnyKindIsDead => "any-kind-is-dead",
             Defect::InheritedListener => "inherited-listener",
             Defect::DropsItsQueue => "drops-its-queue",
+            Defect::ShutsWithoutWaking => "shuts-without-waking",
             Defect::AnswersAfterItsEnd => "answers-after-its-end",
             Defect::BindsAgain => "binds-again",
             Defect::LockByExistence => "lock-by-existence",
@@ -176,6 +180,7 @@ impl Defect {
             Defect::AnyKindIsDead => &[Rule::ForeignFileHarmed],
             Defect::InheritedListener => &[Rule::InUseByNobody, Rule::AnswerByANonOwner],
             Defect::DropsItsQueue | Defect::DropsItsQueueWhenReplaced => &[Rule::ClientLost],
+            Defect::ShutsWithoutWaking => &[Rule::ClientLeftWaiting],
             Defect::NoGrace => &[Rule::ClientTurnedAway],
             Defect::NoKnock => &[Rule::NotTold],
             Defect::AnswersAfterItsEnd => &[Rule::AnswerByANonOwner],
@@ -202,6 +207,7 @@ impl Defect {
             Defect::AnyErrorIsDeath => Recipe { death: Death::AnyError, ..careful },
             Defect::AnyKindIsDead => Recipe { death: Death::RefusedByAnything, ..careful },
             Defect::DropsItsQueue => Recipe { drains: false, ..careful },
+            Defect::ShutsWithoutWaking => Recipe { wakes: false, ..careful },
             Defect::LockByExistence => Recipe { lock: LockFile::Existence(Pauses::Short), window, ..careful },
             Defect::LeavesAFile => Recipe { leaves_a_file: true, ..careful },
             Defect::NoGrace => Recipe { hand_over: HandOver::WithoutGrace, ..careful },
@@ -228,6 +234,8 @@ pub(crate) struct Recipe {
     pub(crate) removal: Removal,
     /// A graceful end serves the queue.
     pub(crate) drains: bool,
+    /// Shut, it wakes those who are blocked in connect().
+    pub(crate) wakes: bool,
     pub(crate) leaves_a_file: bool,
     /// How it takes over, and is replaced.
     pub(crate) hand_over: HandOver,
@@ -242,6 +250,7 @@ impl Recipe {
         death: Death::RefusedByASocket,
         removal: Removal::CheckedUnderLock,
         drains: true,
+        wakes: true,
         leaves_a_file: false,
         hand_over: HandOver::Careful,
         window: Duration::ZERO,

@@ -156,6 +156,17 @@ enum Party {
     ByHand,
 }
 
+/// At any moment of its life. git's lock stays for ever when its holder is killed, and its end is not under a lock either:
+/// what that does to others is its own, so git-like servers are killed only while they hold. And whoever is to keep
+/// clients waiting must outlive their patience.
+fn may_be_killed(party: Option<Party>, defect: Option<Defect>) -> bool {
+    match party {
+        Some(Party::Ours | Party::OtherUser) => true,
+        Some(Party::ByHand) => defect != Some(Defect::ShutsWithoutWaking),
+        Some(Party::GitLike) | None => false,
+    }
+}
+
 /// What a worker is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Job {

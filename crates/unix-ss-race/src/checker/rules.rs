@@ -21,7 +21,7 @@ struct Site<'a> {
     /// When something foreign possibly stood at the path, and at the lock.
     at_path: Vec<Span>,
     at_lock: Vec<Span>,
-    /// When anybody was born: times are shown from here.
+    /// When the first thing happened here: times are shown from then.
     zero: u64,
     found: Vec<Violation>,
 }
@@ -164,8 +164,16 @@ impl Site<'_> {
                     );
                 }
             }
-            Word::Reset | Word::Unanswered => self.unserved(event, connect),
-            // A name between two servers, a queue that is full for long, whatever it is: not while somebody owns it.
+            Word::Reset => self.reset(event, connect),
+            // No server is there for as long as a client waits. And when one goes, be it by SIGKILL, nobody stays behind:
+            // who is in its queue is served or reset, who is blocked in connect() is woken and looks again. So it needs
+            // no look at who had the path: somebody kept a queue and did not serve it.
+            Word::TimedOut | Word::Unanswered => {
+                let (word, until) = (event.word.as_str(), self.time(event.t[2]));
+                let whose = if event.peer == 0 { String::new() } else { format!(", let in by process {}", event.peer) };
+                self.found(Rule::ClientLeftWaiting, format!("{word} from {at} to {until}{whose}"));
+            }
+            // A name between two servers, whatever it is: not while somebody owns it.
             word => {
                 let late = u64::try_from(GRACE.as_nanos()).unwrap_or(u64::MAX);
                 if let Some(owner) = self.sure_owner(connect) {
@@ -184,7 +192,7 @@ impl Site<'_> {
         }
     }
 
-    fn unserved(&mut self, event: &Event, connect: Span) {
+    fn reset(&mut self, event: &Event, connect: Span) {
         let at = self.time(connect.from);
         // By the pid of whoever listened. Pids may be used again: then all of that pid are asked.
         let listeners: Vec<&Owner> = self
@@ -192,15 +200,14 @@ impl Site<'_> {
             .iter()
             .filter(|owner| owner.worker.pid == event.peer && owner.reachable().meets(connect))
             .collect();
-        let word = event.word.as_str();
         let Some(first) = listeners.first() else {
-            let seen = format!("{word}: a client of {at} got in at process {}, which had no server", event.peer);
+            let seen = format!("a client of {at}, reset, got in at process {}, which had no server", event.peer);
             return self.found(Rule::AnswerByANonOwner, seen);
         };
         let graceful = |owner: &&Owner| owner.drained() || owner.ending() > event.t[2];
         if listeners.iter().all(graceful) {
             let who = self.name(first.token);
-            self.found(Rule::ClientLost, format!("{word}: a client of {at} in the queue of {who}"));
+            self.found(Rule::ClientLost, format!("a client of {at}, reset in the queue of {who}"));
         }
     }
 

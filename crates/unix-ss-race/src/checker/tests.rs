@@ -112,7 +112,7 @@ fn an_answer_by_one_who_cannot_have_had_the_path_is_found() {
 #[test]
 fn a_client_that_is_turned_away_inside_a_sure_ownership_is_found() {
     let one = Story::new().owns(1, 10, 20).ends(1, Word::Close, 50, 60);
-    for word in [Word::Absent, Word::Refused, Word::TimedOut, Word::Failed, Word::NotASocket] {
+    for word in [Word::Absent, Word::Refused, Word::Failed, Word::NotASocket] {
         one.clone().client(word, 0, 21, 49).breaks(&[Rule::ClientTurnedAway]);
         one.clone().client(word, 0, 20, 49).is_clean();
         one.clone().client(word, 0, 21, 50).is_clean();
@@ -132,7 +132,22 @@ fn a_client_that_a_graceful_server_left_unserved_is_found() {
     at_the_end(Word::Free).is_clean();
     Story::new().owns(1, 10, 20).client(Word::Reset, 1, 30, 31).kills(1, 25, 40).is_clean();
     // Got in where nobody can have been.
-    Story::new().client(Word::Unanswered, 1, 30, 31).breaks(&[Rule::AnswerByANonOwner]);
+    Story::new().client(Word::Reset, 1, 30, 31).breaks(&[Rule::AnswerByANonOwner]);
+}
+
+#[test]
+fn a_client_that_waited_for_longer_than_any_server_lives_is_found_whoever_it_waited_for() {
+    for word in [Word::TimedOut, Word::Unanswered] {
+        let waited = |story: Story| story.client(word, 1, 30, 900).breaks(&[Rule::ClientLeftWaiting]);
+        waited(Story::new());
+        waited(Story::new().owns(1, 10, 20).ends(1, Word::Drain, 50, 60));
+        waited(Story::new().owns(1, 10, 20).ends(1, Word::Drop, 50, 60));
+        waited(Story::new().owns(1, 10, 20).kills(1, 40, 50));
+        waited(Story::new().owns(1, 10, 20).deleted(31, 32).finds(1, Word::Close, Word::Gone, 1_000, 1_010));
+    }
+    // Who was told in time that nobody is there any more was not left.
+    let ended = Story::new().owns(1, 10, 20).ends(1, Word::Drain, 50, 60);
+    ended.client(Word::Refused, 0, 30, 900).is_clean();
 }
 
 #[test]

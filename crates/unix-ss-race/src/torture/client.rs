@@ -15,19 +15,30 @@ use super::{Job, SiteJob};
 use crate::clock::now;
 use crate::history::{Event, History, What, Word};
 use crate::process::is_told_to_end;
+use crate::recipe::Defect;
 
-/// No server holds for longer than some milliseconds.
+/// No server is there for longer than a second, so nobody who waits as long as this is going to be served.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Where a defect makes clients wait in vain, it is not to take as long to find that out.
+pub(super) const PATIENCE_IF_NOT_WOKEN: Duration = Duration::from_secs(2);
+/// The kernel counts time in ticks, and may be early by one.
+const TICKS: Duration = Duration::from_millis(100);
 /// How late a late client is, at most, in microseconds: well within the grace time of a server that is replaced.
 const LATE_US: u64 = 8_000;
 
 pub(super) fn run(job: &Job, history: &mut History) -> std::io::Result<()> {
     let mut random = fastrand::Rng::with_seed(job.seed);
+    let is_short = job.defect == Some(Defect::ShutsWithoutWaking);
+    let patience = if is_short { PATIENCE_IF_NOT_WOKEN } else { PATIENCE };
     while !is_told_to_end(Duration::ZERO) {
         let site = job.choose_site(&mut random);
         let event = match site.hand_overs && random.bool() {
-            true => visit(job, &site, |path| connect_late(path, Duration::from_micros(random.u64(..LATE_US)))),
-            false => visit(job, &site, |path| connect_timeout(path, PATIENCE).map_err(|error| of_error(&error))),
+            true => {
+                visit(job, &site, patience, |path| connect_late(path, Duration::from_micros(random.u64(..LATE_US))))
+            }
+            false => {
+                visit(job, &site, patience, |path| connect_timeout(path, patience).map_err(|error| of_error(&error)))
+            }
         };
         history.tell(&event)?;
         if event.word != Word::Answered {
@@ -38,13 +49,20 @@ pub(super) fn run(job: &Job, history: &mut History) -> std::io::Result<()> {
     Ok(())
 }
 
-fn visit(job: &Job, site: &SiteJob, connect: impl FnOnce(&Path) -> Result<UnixStream, Word>) -> Event {
+fn visit(
+    job: &Job,
+    site: &SiteJob,
+    patience: Duration,
+    connect: impl FnOnce(&Path) -> Result<UnixStream, Word>,
+) -> Event {
     let before = now();
     let result = connect(&site.path);
     let connected = now();
     let event = |word| Event::new(What::Client, word, site.index, job.number).at([before, connected, now()]);
     let mut stream = match result {
         Ok(stream) => stream,
+        // When the time is over the kernel looks at the name once more, and says what it finds there by then.
+        Err(_) if Duration::from_nanos(connected - before) > patience - TICKS => return event(Word::TimedOut),
         Err(word) => return event(word),
     };
     let peer = peer_credentials(&stream).ok().flatten().and_then(|peer| peer.pid).unwrap_or(0);

@@ -14,7 +14,7 @@ use unix_stream_server::{Builder, LockScope, ServerSocket};
 
 use super::foreign::Foreign;
 use super::sites::{SITES, Site, make};
-use super::{Job, Options, Party, SiteJob, Summary};
+use super::{Job, Options, Party, SiteJob, Summary, may_be_killed};
 use crate::by_hand::beside;
 use crate::checker::{self, Rule, Violation};
 use crate::clock::now;
@@ -195,11 +195,11 @@ impl<'a> Conductor<'a> {
         Ok(ended)
     }
 
-    /// Any moment of a server's life, but not of a git-like one's: its lock would stay.
+    /// Any moment of a server's life.
     fn kill(&mut self) -> io::Result<()> {
         let Some(index) = self.any_server() else { return Ok(()) };
         let victim = &mut self.running[index];
-        if victim.party != Some(Party::GitLike) && !victim.killed {
+        if may_be_killed(victim.party, self.options.defect) && !victim.killed {
             self.history.tell(&Event::new(What::Kill, Word::None, 0, victim.number).at([now()]))?;
             victim.killed = true;
             victim.worker.signal(Signal::KILL);

@@ -1,7 +1,7 @@
 //! A worker that creates, holds, serves, and ends in one way or another, again and again.
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
 use unix_stream_server::{PathState, ServerSocket};
 
-use super::{Job, Party, SiteJob};
+use super::{Job, Party, SiteJob, client, may_be_killed};
 use crate::clock::now;
 use crate::history::{Event, History, What, Word};
 use crate::process::{self, is_told_to_end, kill_self};
@@ -47,6 +47,8 @@ pub(super) struct Worker {
     pub(super) history: History,
     pub(super) random: fastrand::Rng,
     counter: u64,
+    /// What is kept of servers that have ended, by a defect.
+    kept: Vec<OwnedFd>,
 }
 
 impl Worker {
@@ -57,7 +59,7 @@ impl Worker {
             _ => Way::Library,
         };
         let random = fastrand::Rng::with_seed(job.seed);
-        Worker { job, way, history, random, counter: 0 }
+        Worker { job, way, history, random, counter: 0, kept: Vec::new() }
     }
 
     fn is_git(&self) -> bool {
@@ -81,6 +83,10 @@ impl Worker {
                 kill_self(); // with the fuse lit, the next life would end without a word
             }
         }
+        if !self.kept.is_empty() {
+            // Our end would wake those who are blocked.
+            std::thread::sleep(client::PATIENCE_IF_NOT_WOKEN * 2);
+        }
         Ok(())
     }
 
@@ -102,9 +108,7 @@ impl Worker {
             (false, false) => Word::None,
         };
         self.history.tell(&event(What::Try, asks).at([now()]))?;
-        // git's lock stays for ever when its holder is killed, and its end is not under a lock either: what that does
-        // to others is its own. So git-like servers are killed only while they hold.
-        let dies = !self.is_git() && self.random.u8(..16) == 0;
+        let dies = may_be_killed(self.job.party, self.job.defect) && self.random.u8(..16) == 0;
         if dies {
             self.history.tell(&event(What::Dying, Word::None).at([now()]))?;
             light_fuse(Duration::from_nanos(self.random.u64(..400_000)));
@@ -209,9 +213,15 @@ impl Worker {
     fn end(&mut self, server: Server, site: &SiteJob, token: u64) -> std::io::Result<()> {
         let number = self.job.number;
         let event = |what, word| Event::new(what, word, site.index, number).token(token);
-        let end = End::choose(&mut self.random);
+        let end = match End::choose(&mut self.random) {
+            End::Die if self.has(Defect::ShutsWithoutWaking) => End::Drain,
+            end => end,
+        };
         if self.has(Defect::InheritedListener) {
             leave_a_child(&server);
+        }
+        if end == End::Drain && self.has(Defect::ShutsWithoutWaking) {
+            self.kept.extend(server.as_fd().try_clone_to_owned());
         }
         let how = match end {
             End::Die => {
