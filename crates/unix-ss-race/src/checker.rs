@@ -130,6 +130,13 @@ pub(crate) fn check(events: &[Event], sites: &[SiteRules]) -> Vec<Violation> {
     by_site.iter().flat_map(|(site, events)| rules::check_site(sites[usize::from(*site)], events, &parties)).collect()
 }
 
+/// A worker that neither the conductor nor itself has killed, but somebody else, such as a kernel that is out of memory.
+pub(crate) fn killed_from_outside(events: &[Event]) -> Option<u32> {
+    let announced = |dead: &Event| events.iter().any(|event| event.what == What::Dying && event.worker == dead.worker);
+    let mut killed = events.iter().filter(|event| event.what == What::Reaped && event.word == Word::Killed);
+    killed.find(|dead| !announced(dead)).map(|dead| dead.worker)
+}
+
 /// How many events there are of a kind, and of a word.
 pub(crate) fn counts(events: &[Event]) -> BTreeMap<(What, Word), u64> {
     let mut counts = BTreeMap::new();

@@ -41,7 +41,8 @@ words! {
         Closing, Closed,
         // A worker may kill itself from now on. [before]
         Dying,
-        // The conductor is about to kill a worker; a worker has ended and is reaped. [before] [after]
+        // The conductor is about to kill a worker; a worker has ended and is reaped (word: by a SIGKILL that the conductor
+        // did not send). [before] [after]
         Kill, Reaped,
         // The conductor has deleted a socket from outside. [before, after]
         Deleted,
@@ -84,6 +85,8 @@ words! {
         AtPath, AtLock, Unharmed, Harmed,
         // cleaning: a dead socket is gone (or: Absent)
         Removed,
+        // ends of processes
+        Killed,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use cli::print;
-use unix_ss_race::torture::{self, Options, Summary};
+use unix_ss_race::torture::{self, Disturbed, Options, Summary};
 use unix_ss_race::{Counted, Defect, WORKER};
 
 /// For the soak, which counts to the byte.
@@ -20,7 +20,8 @@ static HEAP: Counted = Counted;
 ///
 /// Servers of the library, git-like servers, another user's (if run as root) and clients work on a few paths, are
 /// killed and paused, robbed and given foreign files; a checker looks for every broken promise. Exit status 0: nothing
-/// found; 1: violations, or it could not be run.
+/// found; 1: violations, or it could not be run; 3: disturbed by whoever killed one of its processes, such as a kernel
+/// that is out of memory, so that nothing can be said.
 #[derive(Debug, Parser)]
 #[command(name = "unix-ss-torture", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -106,7 +107,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "unix-ss-torture: {error}");
-            ExitCode::FAILURE
+            let is_disturbed = error.get_ref().is_some_and(|inner| inner.is::<Disturbed>());
+            ExitCode::from(if is_disturbed { 3 } else { 1 })
         }
     }
 }

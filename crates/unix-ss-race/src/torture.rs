@@ -12,6 +12,7 @@ mod sites;
 mod yielding;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -102,11 +103,23 @@ impl Summary {
     }
 }
 
+/// Somebody else killed this worker, such as a kernel that is out of memory: then nothing can be said of the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Disturbed(u32);
+
+impl fmt::Display for Disturbed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the run was disturbed: worker {} was killed from outside", self.0)
+    }
+}
+
+impl std::error::Error for Disturbed {}
+
 /// Runs it, until the time is over and the operations are done, or something was found.
 ///
 /// # Errors
 ///
-/// Those of the file system and of starting processes; violations are no errors.
+/// Those of the file system and of starting processes, and [`Disturbed`]; violations are no errors.
 pub fn run(options: &Options) -> io::Result<Summary> {
     let begun = Instant::now();
     let mut summary = Summary { two_users: process::is_root(), ..Summary::default() };

@@ -5,11 +5,14 @@
 
 mod common;
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{Killed, eventually, processes_with};
+use rustix::process::{Pid, Signal, kill_process};
+
+use common::{Killed, eventually, pids_with, processes_with};
 
 /// Each defect has so much time to be found; what it takes is seconds at the most (DESIGN.md).
 const FOUND_WITHIN: &str = "60";
@@ -83,6 +86,33 @@ fn nothing_outlives_a_conductor_that_is_killed() {
     conductor.0.kill().expect("it is alive");
     conductor.0.wait().expect("a child");
     eventually("they have ended", || processes_with(name, pid) == 0);
+}
+
+/// As by a kernel that is out of memory. Servers die by themselves too, so some are tried; a client never does.
+#[test]
+fn a_worker_that_somebody_else_kills_disturbs_the_run_and_is_no_violation() {
+    for of_whom in ["\"party\":null", "\"party\":\"Ours\""] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = dir.path().to_str().expect("UTF-8");
+        let mut command = torture(&["--seconds", "60", "--dir", name]);
+        let pipes = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut conductor = Killed(pipes.spawn().expect("it runs"));
+        let pid = conductor.0.id();
+        eventually("all workers run", || processes_with(name, pid) >= 24);
+        // Whoever has those words may be of another torture: of ours are those who have the name too.
+        let ours = pids_with(name, pid);
+        let victims = pids_with(of_whom, pid).into_iter().filter(|pid| ours.contains(pid));
+        for victim in victims.take(4).filter_map(|pid| Pid::from_raw(pid.try_into().ok()?)) {
+            let _ = kill_process(victim, Signal::KILL);
+        }
+        let mut said = [String::new(), String::new()];
+        conductor.0.stdout.take().expect("a pipe").read_to_string(&mut said[0]).expect("UTF-8");
+        conductor.0.stderr.take().expect("a pipe").read_to_string(&mut said[1]).expect("UTF-8");
+        let status = conductor.0.wait().expect("a child");
+        assert_eq!(status.code(), Some(3), "{said:?}");
+        assert!(said[0].is_empty() && said[1].contains("the run was disturbed: worker "), "{said:?}");
+        assert!(said[1].ends_with(" was killed from outside\n"), "{said:?}");
+    }
 }
 
 #[test]

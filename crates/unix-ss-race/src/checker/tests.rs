@@ -2,7 +2,7 @@
 
 mod hand_over;
 
-use super::{Rule, SiteRules, check};
+use super::{Rule, SiteRules, check, killed_from_outside};
 use crate::history::{Event, What, Word};
 
 const SITES: [SiteRules; 2] = [SiteRules { name: "a path", life: false }, SiteRules { name: "a life", life: true }];
@@ -196,6 +196,18 @@ fn a_path_is_lost_only_to_a_deletion_and_never_unnoticed() {
     Story::new().owns(1, 10, 20).deleted(15, 25).ends(1, Word::Close, 50, 60).is_clean();
     Story::new().owns(1, 10, 20).deleted(45, 55).ends(1, Word::Close, 50, 60).is_clean();
     Story::new().owns(1, 10, 20).finds(1, Word::Close, Word::Locked, 50, 60).breaks(&[Rule::SpuriousCloseError]);
+}
+
+#[test]
+fn a_worker_that_was_killed_by_somebody_else_is_told_from_one_that_killed_itself() {
+    let dead = |story: Story, word| story.tell(What::Reaped, word, 1, [50, 0]);
+    let found = |story: Story| killed_from_outside(&story.0);
+    let one = Story::new().owns(1, 10, 20);
+    assert_eq!(found(dead(one.clone(), Word::Killed)), Some(1));
+    assert_eq!(found(dead(one.clone().tell(What::Dying, Word::None, 2, [30, 0]), Word::Killed)), Some(1));
+    assert_eq!(found(dead(one.clone().tell(What::Dying, Word::None, 1, [30, 0]), Word::Killed)), None);
+    assert_eq!(found(dead(one.clone(), Word::None)), None);
+    assert_eq!(found(one.kills(1, 30, 40)), None);
 }
 
 #[test]

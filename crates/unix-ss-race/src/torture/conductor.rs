@@ -14,7 +14,7 @@ use unix_stream_server::{Builder, LockScope, ServerSocket};
 
 use super::foreign::Foreign;
 use super::sites::{SITES, Site, make};
-use super::{Job, Options, Party, SiteJob, Summary, may_be_killed};
+use super::{Disturbed, Job, Options, Party, SiteJob, Summary, may_be_killed};
 use crate::by_hand::beside;
 use crate::checker::{self, Rule, Violation};
 use crate::clock::now;
@@ -57,6 +57,10 @@ pub(super) fn epoch(
     fs::rename(&record, dir.path().join("history.complete"))?;
     let text = fs::read_to_string(dir.path().join("history.complete"))?;
     let events = history::read(&text).map_err(io::Error::other)?;
+    if let Some(number) = checker::killed_from_outside(&events) {
+        // When it died nobody knows, so that nothing can be said of what followed.
+        return Err(io::Error::other(Disturbed(number)));
+    }
     conductor.violations.extend(checker::check(&events, &SITES.map(|site| site.rules)));
     count(summary, &events);
     if let (false, Some(keep)) = (conductor.violations.is_empty(), &options.keep) {
@@ -182,12 +186,14 @@ impl<'a> Conductor<'a> {
                 None => index += 1,
                 Some(status) => {
                     let gone = self.running.swap_remove(index);
-                    // A client is never killed, and nobody exits but when told to.
-                    let own_death = status.signal() == Some(Signal::KILL.as_raw()) && gone.party.is_some();
-                    if !(own_death || status.success() || gone.killed) {
+                    // By itself, which it has announced, or from outside: see `killed_from_outside`.
+                    let killed = status.signal() == Some(Signal::KILL.as_raw()) && !gone.killed;
+                    // Nobody exits but when told to.
+                    if !(killed || status.success() || gone.killed) {
                         self.found(Rule::Crashed, "a worker", format!("worker {} ended with {status}", gone.number));
                     }
-                    self.history.tell(&Event::new(What::Reaped, Word::None, 0, gone.number).at([now()]))?;
+                    let word = if killed { Word::Killed } else { Word::None };
+                    self.history.tell(&Event::new(What::Reaped, word, 0, gone.number).at([now()]))?;
                     ended.push(gone.party);
                 }
             }

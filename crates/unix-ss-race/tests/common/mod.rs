@@ -18,10 +18,16 @@ impl Drop for Killed {
 /// Processes that have these words in their command line, but for one.
 #[must_use]
 pub fn processes_with(words: &str, but: u32) -> usize {
+    pids_with(words, but).len()
+}
+
+/// Their pids.
+#[must_use]
+pub fn pids_with(words: &str, but: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != but);
-    let lines = pids.filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok());
-    lines.filter(|line| String::from_utf8_lossy(line).contains(words)).count()
+    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    pids.filter(|pid| String::from_utf8_lossy(&line(pid)).contains(words)).collect()
 }
 
 #[track_caller]
