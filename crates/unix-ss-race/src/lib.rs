@@ -40,6 +40,7 @@ pub fn worker(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         return torture::linger();
     }
     match process::begin(arguments) {
+        Some((mode, dir)) if mode == "enter" => process::enter(&dir),
         Some((mode, job)) if mode == "torture" => torture::work(&job),
         Some((mode, job)) if mode == "race" => race::work(&job),
         Some((mode, job)) if mode == "flood" => flood::work(&job),

@@ -40,7 +40,7 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Where to work, repeatable; they take turns [default: the directory for temporary files]
+    /// Where to work, repeatable; if root's other user cannot enter it, with one user; they take turns [default: the directory for temporary files]
     #[arg(long = "dir", value_name = "DIR")]
     dirs: Vec<PathBuf>,
 
@@ -158,16 +158,20 @@ fn json(options: &Options, summary: &Summary) -> io::Result<String> {
     Ok(format!("{value}\n"))
 }
 
+fn users(summary: &Summary) -> String {
+    let closed: Vec<_> = summary.closed.iter().map(|dir| dir.display().to_string()).collect();
+    match (summary.two_users, closed.join(", ")) {
+        (true, closed) if closed.is_empty() => "two users".to_owned(),
+        (true, closed) => format!("two users, but one in {closed}, which the other cannot enter"),
+        (false, closed) if closed.is_empty() => "one user (root has two, with 5 servers or more)".to_owned(),
+        (false, closed) => format!("one user (another cannot enter {closed})"),
+    }
+}
+
 fn text(options: &Options, summary: &Summary) -> String {
     let list = |entries: Vec<String>| entries.join(", ");
     let mut lines = vec![
-        format!(
-            "seed {}, {:.1} s, {} epochs, {}",
-            options.seed,
-            summary.seconds,
-            summary.epochs,
-            if summary.two_users { "two users" } else { "one user (root has two)" }
-        ),
+        format!("seed {}, {:.1} s, {} epochs, {}", options.seed, summary.seconds, summary.epochs, users(summary)),
         format!(
             "{} operations: {}",
             summary.total(),

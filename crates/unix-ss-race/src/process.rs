@@ -3,6 +3,7 @@
 use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -80,6 +81,17 @@ impl Drop for Worker {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// May nobody in particular go into this directory? To be asked as root.
+pub(crate) fn nobody_may_enter(dir: &Path) -> io::Result<bool> {
+    let mut asks = Worker::start("enter", &std::path::absolute(dir)?, Stdio::null(), true)?;
+    Ok(asks.0.wait()?.success())
+}
+
+/// In a worker that asks: the exit status.
+pub(crate) fn enter(dir: &str) -> u8 {
+    u8::from(job::<PathBuf>(dir).is_none_or(|dir| std::env::set_current_dir(dir).is_err()))
 }
 
 fn parent() -> String {

@@ -86,6 +86,8 @@ pub struct Summary {
     pub seconds: f64,
     /// True if another user took part.
     pub two_users: bool,
+    /// Directories that the other user cannot enter, so that only one took part there.
+    pub closed: Vec<PathBuf>,
 }
 
 impl Summary {
@@ -122,7 +124,14 @@ impl std::error::Error for Disturbed {}
 /// Those of the file system and of starting processes, and [`Disturbed`]; violations are no errors.
 pub fn run(options: &Options) -> io::Result<Summary> {
     let begun = Instant::now();
-    let mut summary = Summary { two_users: process::is_root(), ..Summary::default() };
+    let mut summary = Summary::default();
+    if options.defect.is_none() && process::is_root() {
+        for dir in &options.dirs {
+            if !process::nobody_may_enter(dir)? {
+                summary.closed.push(dir.clone());
+            }
+        }
+    }
     let bar = progress(options);
     let mut random = fastrand::Rng::with_seed(options.seed);
     loop {

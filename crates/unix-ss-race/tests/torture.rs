@@ -5,8 +5,9 @@
 
 mod common;
 
+use std::fs::{Permissions, set_permissions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -58,6 +59,27 @@ fn no_promise_breaks_under_torture() {
     let parties = if is_root() { &["Ours", "GitLike", "OtherUser"][..] } else { &["Ours", "GitLike"] };
     assert!(!owners.ends_with(" 0 were replaced"), "nobody was replaced: {text}");
     assert!(parties.iter().all(|party| owners.contains(&format!(" {party}"))), "not all took part: {text}");
+}
+
+#[test]
+fn two_users_are_told_of_only_where_there_are_two() {
+    let [closed, open] = [0o700, 0o755].map(|mode| {
+        let dir = tempfile::tempdir().expect("a directory");
+        set_permissions(dir.path(), Permissions::from_mode(mode)).expect("chmod");
+        dir
+    });
+    let run = |dir: &tempfile::TempDir| {
+        good(&torture(&["--seconds", "1", "--dir"]).arg(dir.path()).output().expect("it runs"))
+    };
+    let text = run(&closed);
+    let said = match is_root() {
+        true => format!("one user (another cannot enter {})", closed.path().display()),
+        false => "one user (root has two, with 5 servers or more)".to_owned(),
+    };
+    assert!(text.lines().next().is_some_and(|line| line.ends_with(&said)) && !text.contains("OtherUser"), "{text}");
+    if is_root() {
+        assert!(run(&open).contains(" epochs, two users\n"), "where files are temporary, everybody may go");
+    }
 }
 
 #[test]

@@ -42,13 +42,14 @@ pub(super) fn epoch(
     summary: &mut Summary,
     tick: &dyn Fn(),
 ) -> io::Result<()> {
+    let two_users = is_root() && !summary.closed.iter().any(|closed| closed == dir);
     let dir = tempfile::Builder::new().prefix("unix-ss-torture.").tempdir_in(dir)?;
     // Another user takes part.
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let record = dir.path().join("history");
     let mut conductor = Conductor::new(options, dir.path(), &record, seed)?;
     let end = Instant::now() + length;
-    conductor.start()?;
+    conductor.start(two_users)?;
     while Instant::now() < end {
         conductor.step()?;
         tick();
@@ -108,14 +109,14 @@ impl<'a> Conductor<'a> {
         })
     }
 
-    fn start(&mut self) -> io::Result<()> {
+    fn start(&mut self, two_users: bool) -> io::Result<()> {
         for index in 0..self.options.servers {
             // Of 16: 10 of the library as we, 3 git-like, 3 of the library as another user.
             let party = match (self.options.defect, index % 16) {
                 (Some(_), index) if index % 2 == 1 => Party::ByHand,
                 (Some(_), _) => Party::Ours,
                 (None, 3 | 8 | 13) => Party::GitLike,
-                (None, 4 | 9 | 14) if is_root() => Party::OtherUser,
+                (None, 4 | 9 | 14) if two_users => Party::OtherUser,
                 _ => Party::Ours,
             };
             self.give_birth(Some(party))?;
@@ -358,6 +359,7 @@ fn count(summary: &mut Summary, events: &[Event]) {
             _ => "",
         };
         match what {
+            What::Born => summary.two_users |= word == Word::OtherUser,
             What::Client => *summary.clients.entry(word.as_str().to_owned()).or_default() += number,
             What::Closing if word == Word::HandedOver => summary.hand_overs += number,
             What::Closing if word == Word::Healed => summary.heals += number,
