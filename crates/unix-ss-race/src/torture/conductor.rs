@@ -73,6 +73,7 @@ pub(super) fn epoch(
 
 struct Conductor<'a> {
     options: &'a Options,
+    dir: &'a Path,
     sites: Vec<SiteJob>,
     record: File,
     history: History,
@@ -93,10 +94,11 @@ struct Running {
 }
 
 impl<'a> Conductor<'a> {
-    fn new(options: &'a Options, dir: &Path, record: &Path, seed: u64) -> io::Result<Self> {
+    fn new(options: &'a Options, dir: &'a Path, record: &Path, seed: u64) -> io::Result<Self> {
         let record = OpenOptions::new().append(true).create_new(true).mode(0o600).open(record)?;
         Ok(Conductor {
             options,
+            dir,
             sites: make(dir)?,
             history: History::new(record.try_clone()?),
             record,
@@ -266,16 +268,18 @@ impl<'a> Conductor<'a> {
             true => (Word::AtPath, site.path.clone()),
             false => (Word::AtLock, beside(&site.path, ".lock")),
         };
+        let mut foreign = Foreign::make(self.dir.join("foreign.new"), &mut self.random)?;
         // Where something is already, it is tried for a moment. Nothing is deleted to make room: see `SITES`.
         for _ in 0..100 {
             let before = now();
-            if let Ok(foreign) = Foreign::plant(&path, &mut self.random) {
+            if foreign.plant(&path).is_ok() {
                 self.history.tell(&Event::new(What::Planted, word, site.index, 0).at([before, now()]))?;
                 let until = Instant::now() + Duration::from_micros(self.random.u64(..30_000));
                 self.foreign = Some((foreign, site.index, until));
-                break;
+                return Ok(());
             }
         }
+        foreign.remove();
         Ok(())
     }
 
