@@ -4,10 +4,12 @@
 
 mod common;
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{Killed, eventually, processes_with};
+use common::{Killed, eventually, pids_with, processes_with};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn program(arguments: &[&str]) -> Command {
@@ -80,6 +82,29 @@ fn nothing_outlives_a_flood_whose_conductor_is_killed() {
     conductor.0.kill().expect("it is alive");
     conductor.0.wait().expect("a child");
     eventually("they have ended", || processes_with(name, pid) == 0);
+}
+
+#[test]
+fn a_server_that_dies_ends_the_soak_with_a_message() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let name = dir.path().to_str().expect("UTF-8");
+    let arguments = ["soak", "--connections", "2", "--take-overs", "2", "--returns", "100000000", "--dir", name];
+    let mut soak = Killed(program(&arguments).stderr(Stdio::piped()).spawn().expect("it runs"));
+    let servers = || pids_with(&format!("{{\"Returns\":{{\"path\":\"{name}"), 0);
+    eventually("two processes replace each other", || servers().len() == 2);
+    // The one that was started last: what the other says is waited for already.
+    let last = servers().into_iter().max().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+    kill_process(last.expect("a pid"), Signal::KILL).expect("it lives");
+    let mut ended = None;
+    eventually("the soak ends", || {
+        ended = soak.0.try_wait().expect("a child");
+        ended.is_some()
+    });
+    let mut said = String::new();
+    soak.0.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
+    assert_eq!(ended.and_then(|status| status.code()), Some(1), "{said}");
+    assert!(said.contains(" of two processes, through 100000000 take-overs ended before its time"), "{said}");
+    assert!(is_empty(dir.path()), "something is left");
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Long lives of servers of the library: in one process, and in two that replace each other.
 
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use unix_stream_server::{Builder, ErrorKind, LockScope, ServerSocket, connect};
+use unix_stream_server::{Builder, ErrorKind, LockScope, ServerSocket, connect_timeout};
 
 use super::{Job, Life, Options, Usage};
 use crate::process::{Worker, is_told_to_end};
@@ -58,14 +60,11 @@ fn lives(options: &Options, servers: &[Wanted]) -> io::Result<Vec<Life>> {
         clients.push(Worker::start("soak", &job, Stdio::from(tally.try_clone()?), false)?);
     }
     drop(tally);
-    let mut found = Vec::new();
-    for (_, _, pipe) in &mut running {
-        // A line with what it had before and after; then it waits, to be replaced for the last time.
-        let mut line = String::new();
-        io::BufRead::read_line(&mut io::BufReader::new(std::fs::File::from(pipe.try_clone()?)), &mut line)?;
-        let usages: [Usage; 2] = serde_json::from_str(&line)?;
-        found.push(usages);
-    }
+    let mut told_by: Vec<Told> = running.iter().map(|(what, _, pipe)| Told { what, pipe, line: Vec::new() }).collect();
+    hear(&mut told_by, &mut clients, most(options))?;
+    // What each had before and after; now it waits, to be replaced for the last time.
+    let found = told_by.iter().map(|told| Ok(serde_json::from_slice::<[Usage; 2]>(&told.line)?));
+    let found = found.collect::<io::Result<Vec<_>>>()?;
     clients.iter_mut().for_each(Worker::tell_to_end);
     let mut tallies = String::new();
     std::fs::File::from(told).read_to_string(&mut tallies)?;
@@ -94,6 +93,56 @@ fn lives(options: &Options, servers: &[Wanted]) -> io::Result<Vec<Life>> {
     Ok(whats.zip(found).map(life).collect())
 }
 
+/// What a server says, so far.
+struct Told<'a> {
+    what: &'a str,
+    pipe: &'a OwnedFd,
+    line: Vec<u8>,
+}
+
+impl Told<'_> {
+    fn is_whole(&self) -> bool {
+        self.line.ends_with(b"\n")
+    }
+}
+
+/// Much longer than all of it takes.
+fn most(options: &Options) -> Duration {
+    let Options { connections, take_overs, returns, .. } = *options;
+    PATIENCE
+        + Duration::from_millis(100).saturating_mul(
+            u32::try_from(connections.saturating_add(take_overs).saturating_add(returns)).unwrap_or(u32::MAX),
+        )
+}
+
+/// A line of each server, for which all who take part have to live.
+fn hear(servers: &mut [Told], clients: &mut [Worker], time: Duration) -> io::Result<()> {
+    let end = Instant::now() + time;
+    let tick = Timespec { tv_sec: 1, tv_nsec: 0 };
+    while !servers.iter().all(Told::is_whole) {
+        for told in servers.iter_mut().filter(|told| !told.is_whole()) {
+            let mut fds = [PollFd::new(told.pipe, PollFlags::IN)];
+            if poll(&mut fds, Some(&tick))? > 0 {
+                let mut bytes = [0; 4096];
+                let read = rustix::io::read(told.pipe, &mut bytes)?;
+                if read == 0 {
+                    return Err(io::Error::other(format!("{} ended before its time", told.what)));
+                }
+                told.line.extend(&bytes[..read]);
+            }
+        }
+        for client in &mut *clients {
+            if let Some(status) = client.ended()? {
+                return Err(io::Error::other(format!("a client ended before its time: {status}")));
+            }
+        }
+        if Instant::now() > end {
+            return Err(io::Error::other(format!("the servers did not do their part within {time:?}")));
+        }
+    }
+    Ok(())
+}
+
 fn builder(life: bool) -> Builder {
     let scope = if life { LockScope::Lifetime } else { LockScope::Startup };
     ServerSocket::builder().replaceable(true).take_over(true).lock_scope(scope).lock_timeout(PATIENCE)
@@ -118,7 +167,10 @@ fn client(path: &Path) -> io::Result<()> {
     let mut begun = false;
     while !is_told_to_end(Duration::ZERO) {
         let mut answer = Vec::new();
-        let served = connect(path).is_ok_and(|mut stream| stream.read_to_end(&mut answer).is_ok() && answer == ANSWER);
+        let served = connect_timeout(path, PATIENCE).is_ok_and(|mut stream| {
+            let bounded = stream.set_read_timeout(Some(PATIENCE)).is_ok();
+            bounded && stream.read_to_end(&mut answer).is_ok() && answer == ANSWER
+        });
         begun |= served;
         // Before the first server is there, nobody is to be served.
         failures += u64::from(begun && !served);

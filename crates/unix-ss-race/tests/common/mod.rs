@@ -31,7 +31,7 @@ pub fn pids_with(words: &str, but: u32) -> Vec<u32> {
 }
 
 #[track_caller]
-pub fn eventually(what: &str, is_true: impl Fn() -> bool) {
+pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is_true() {
         assert!(Instant::now() < end, "it never came true that {what}");
