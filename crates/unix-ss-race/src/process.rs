@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
@@ -115,7 +116,7 @@ pub(crate) fn job<T: DeserializeOwned>(text: &str) -> Option<T> {
 }
 
 /// In a worker: has it been told to end? Waits for it for a time.
-pub(crate) fn is_told_to_end(wait: std::time::Duration) -> bool {
+pub(crate) fn is_told_to_end(wait: Duration) -> bool {
     let time = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
     matches!(poll(&mut [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)], Some(&time)), Ok(1..))
 }
@@ -125,4 +126,15 @@ pub(crate) fn kill_self() -> ! {
     loop {
         let _ = kill_process(getpid(), Signal::KILL);
     }
+}
+
+/// Somewhere in what follows, this process ends.
+pub(crate) fn light_fuse(after: Duration) {
+    std::thread::spawn(move || {
+        let end = Instant::now() + after;
+        while Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        kill_self();
+    });
 }

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{now, sleep_until};
 use crate::history::Word;
-use crate::process::{self, kill_self};
+use crate::process::{self, kill_self, light_fuse};
 use crate::recipe::{LockFile, Pauses, Recipe, Strategy};
 use crate::server::{Server, Way, Wish};
 
@@ -55,7 +55,9 @@ pub(crate) fn work(job: &str) -> u8 {
             "start" => {
                 let (fuse, path) = (next().parse().unwrap_or(0), next());
                 sleep_until(moment);
-                light(fuse);
+                if fuse != 0 {
+                    light_fuse(Duration::from_nanos(fuse));
+                }
                 let before = now();
                 let result = start(job.starter, Path::new(path));
                 let took = now() - before;
@@ -91,18 +93,4 @@ fn start(starter: Starter, path: &Path) -> Result<Server, Word> {
         _ => Way::Recipe(recipe),
     });
     Server::create(way, path, Wish { mode: 0o600, timeout, ..Wish::default() })
-}
-
-/// Somewhere in what follows, this process ends.
-fn light(fuse: u64) {
-    if fuse == 0 {
-        return;
-    }
-    let end = Instant::now() + Duration::from_nanos(fuse);
-    std::thread::spawn(move || {
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        kill_self();
-    });
 }

@@ -13,7 +13,7 @@ use unix_stream_server::{PathState, ServerSocket};
 use super::{Job, Party, SiteJob, client, may_be_killed};
 use crate::clock::now;
 use crate::history::{Event, History, What, Word};
-use crate::process::{self, is_told_to_end, kill_self};
+use crate::process::{self, is_told_to_end, kill_self, light_fuse};
 use crate::recipe::{Defect, Strategy};
 use crate::server::{Server, Way, Wish, of_error};
 
@@ -259,17 +259,6 @@ impl Worker {
 /// Says who it is that answers.
 pub(super) fn answer(mut client: UnixStream, token: u64) {
     let _ = client.write_all(format!("{token:016x}").as_bytes()); // a prober has gone already
-}
-
-/// Somewhere in what follows, this process ends.
-fn light_fuse(after: Duration) {
-    std::thread::spawn(move || {
-        let end = Instant::now() + after;
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        kill_self();
-    });
 }
 
 /// A child that has the listener, and is gone after a while or with the conductor.
