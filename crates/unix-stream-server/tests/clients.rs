@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 use libc::{EACCES, EADDRINUSE, ECONNREFUSED, ENOENT, ENOTSOCK, EPROTOTYPE, ETIMEDOUT};
 use rustix::process::Signal;
-use support::child::{self, Program};
+use support::child::{self, Program, whole_process};
 use support::dir::{Dir, chmod, put_file};
 use support::sockets::{assert_connected, assert_serves, bound, busy, fill, put_dead};
 use support::wait::{Worker, within};
 use support::{PATIENCE, assert_error};
-use unix_stream_server::{ErrorKind, ServerSocket, connect, connect_timeout, peer_credentials};
+use unix_stream_server::{
+    ErrorKind, PathState, ServerSocket, connect, connect_timeout, peer_credentials, probe, queued_clients,
+};
 
 #[test]
 fn a_full_backlog_times_out() {
@@ -278,4 +280,32 @@ fn an_error_becomes_an_io_error_with_its_errno() {
     assert_eq!(error.path(), path);
     let error: Box<dyn std::error::Error + Send + Sync> = error.into();
     assert!(error.to_string().starts_with("cannot create a server socket at "));
+}
+
+#[test]
+fn who_is_queued_is_listed_without_being_accepted() {
+    whole_process(&this_test!(), || {
+        let dir = Dir::new();
+        let path = dir.join("s");
+        let server = ServerSocket::create(&path).expect("create");
+        match queued_clients(&server) {
+            Ok(none) => assert!(none.is_empty()),
+            Err(error) => return support::not_tried(&format!("the kernel lists no queues: {error}")),
+        }
+        let connect = || connect(&path).expect("connect");
+        let (gone, silent, sent) = (connect(), connect(), connect());
+        drop(gone);
+        std::io::Write::write_all(&mut &sent, b"x").expect("write");
+        let queued = queued_clients(&server).expect("listed");
+        assert_eq!(queued.iter().map(|client| client.is_gone()).collect::<Vec<_>>(), [true, false, false]);
+        let words: Vec<_> = queued.iter().map(|client| client.has_sent()).collect();
+        assert_eq!(words, [None, Some(false), Some(true)]);
+        drop(silent);
+        let again = queued_clients(&server).expect("listed");
+        assert!(again[1].is_gone() && again[2] == queued[2]);
+        server.accept().expect("accept");
+        assert_eq!(queued_clients(&server).expect("listed").len(), 2);
+        assert!(matches!(probe(&path).expect("probe"), PathState::Live { .. }));
+        within(PATIENCE, move || server.close()).expect("close");
+    });
 }

@@ -12,11 +12,11 @@ use rustix::process::Signal;
 use support::child::{self, Program, whole_process};
 use support::dir::{names, put_file};
 use support::sockets::put_dead;
-use support::start::{Household, answer, is_alive, serve, server};
-use support::wait::{Worker, until, within};
+use support::start::{Household, answer, is_alive, play, serve, server};
+use support::wait::{Worker, until};
 use support::{PATIENCE, assert_error};
 use unix_stream_server::{
-    ErrorKind, PathState, ServerSocket, StartCommand, StartLock, connect, connect_or_start, probe, queued_clients,
+    ErrorKind, PathState, ServerSocket, StartCommand, StartLock, connect, connect_or_start, probe,
 };
 
 /// So many processes, each with so many threads, are 200 clients.
@@ -106,9 +106,7 @@ fn so_they_do_with_a_program_that_makes_its_socket_itself() {
 #[test]
 fn a_slow_server_is_started_once_and_its_clients_queue() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let mut home = Household::new(&test);
     let (path, command) = (home.path(), home.server("late"));
     let first = {
@@ -131,9 +129,7 @@ fn a_slow_server_is_started_once_and_its_clients_queue() {
 #[test]
 fn nor_is_a_slow_one_that_makes_its_socket_itself() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let mut home = Household::new(&test);
     let start = |home: &Household| {
         let (path, command) = (home.path(), home.server("own-late").wait_listen(true));
@@ -154,10 +150,7 @@ fn nor_is_a_slow_one_that_makes_its_socket_itself() {
 #[test]
 fn a_server_that_dies_while_starting_is_told_with_its_status_and_its_clients_are_reset() {
     let test = this_test!();
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(&test, || {
         let home = Household::new(&test);
         let (path, command) = (home.path(), home.server("die"));
@@ -224,9 +217,7 @@ fn until_ended(home: &Household, pid: i32) {
 #[test]
 fn one_that_serves_a_single_client_and_ends_has_served_it() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let home = Household::new(&test);
     for round in 1..=5 {
         let pid = answer(connect_or_start(home.path(), &home.server("once")).expect("a server"));
@@ -238,9 +229,7 @@ fn one_that_serves_a_single_client_and_ends_has_served_it() {
 #[test]
 fn one_that_goes_into_the_background_is_waited_for_until_nobody_is_left() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let mut home = Household::new(&test);
     // Its parent ends at once and well, long before it listens.
     let script = format!("\"$0\" --exact {test} --nocapture --include-ignored & exit 0");
@@ -258,9 +247,7 @@ fn one_that_goes_into_the_background_is_waited_for_until_nobody_is_left() {
 #[test]
 fn a_server_that_never_accepts_is_an_error_at_the_deadline_and_nobody_is_lost() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let mut home = Household::new(&test);
     let begin = Instant::now();
     let error = connect_or_start(home.path(), &home.server("late").timeout(Duration::from_millis(500)));
@@ -282,9 +269,7 @@ fn a_server_that_never_accepts_is_an_error_at_the_deadline_and_nobody_is_lost() 
 #[test]
 fn a_full_backlog_keeps_the_starter_from_nothing() {
     let test = this_test!();
-    if let Some(role) = child::role() {
-        serve(&role);
-    }
+    play();
     let mut home = Household::new(&test);
     let command = home.server("late").backlog(0);
     let start = || {
@@ -370,10 +355,7 @@ fn a_socket_that_its_own_starter_may_not_connect_to_is_an_error_at_once_and_star
 #[test]
 fn a_server_gets_a_session_the_socket_and_nothing_else_of_ours() {
     let test = this_test!();
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(&test, || {
         let mut home = Household::new(&test);
         // Descriptors that exec would pass on, low and high.
@@ -424,10 +406,7 @@ fn a_server_gets_a_session_the_socket_and_nothing_else_of_ours() {
 #[test]
 fn no_descriptor_child_or_zombie_stays_with_the_client_whatever_becomes_of_the_start() {
     let test = this_test!();
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(&test, || {
         let mut home = Household::new(&test);
         let before = child::descriptors();
@@ -520,10 +499,7 @@ fn a_starter_killed_while_a_server_makes_its_socket_leaves_the_lock_with_it() {
 #[test]
 fn a_long_path_and_a_relative_one_are_started_at_too() {
     let test = this_test!();
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(&test, || {
         let mut home = Household::new(&test);
         std::env::set_current_dir(home.dir.path()).expect("chdir");
@@ -535,32 +511,5 @@ fn a_long_path_and_a_relative_one_are_started_at_too() {
             assert_eq!(answer(connect(home.dir.join(name)).expect("it lives")), pid);
         }
         home.end();
-    });
-}
-
-#[test]
-fn who_is_queued_is_listed_without_being_accepted() {
-    whole_process(&this_test!(), || {
-        let home = Household::new("none");
-        let server = ServerSocket::create(home.path()).expect("create");
-        match queued_clients(&server) {
-            Ok(none) => assert!(none.is_empty()),
-            Err(error) => return support::not_tried(&format!("the kernel lists no queues: {error}")),
-        }
-        let connect = || connect(home.path()).expect("connect");
-        let (gone, silent, sent) = (connect(), connect(), connect());
-        drop(gone);
-        std::io::Write::write_all(&mut &sent, b"x").expect("write");
-        let queued = queued_clients(&server).expect("listed");
-        assert_eq!(queued.iter().map(|client| client.is_gone()).collect::<Vec<_>>(), [true, false, false]);
-        let words: Vec<_> = queued.iter().map(|client| client.has_sent()).collect();
-        assert_eq!(words, [None, Some(false), Some(true)]);
-        drop(silent);
-        let again = queued_clients(&server).expect("listed");
-        assert!(again[1].is_gone() && again[2] == queued[2]);
-        server.accept().expect("accept");
-        assert_eq!(queued_clients(&server).expect("listed").len(), 2);
-        assert!(matches!(probe(home.path()).expect("probe"), PathState::Live { .. }));
-        within(PATIENCE, move || server.close()).expect("close");
     });
 }

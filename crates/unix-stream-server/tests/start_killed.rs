@@ -6,7 +6,7 @@ pub mod support;
 
 use stepper::{End, Side, Victim, call, name, operation};
 use support::child::{self, whole_process};
-use support::start::{Household, answer, is_alive, serve};
+use support::start::{Household, answer, is_alive, play};
 use support::wait::until;
 use unix_stream_server::connect_or_start;
 
@@ -14,10 +14,7 @@ use unix_stream_server::connect_or_start;
 const MOST: usize = 2_000;
 
 fn killed_at_any_step(test: &str, role: &str, wait: bool) {
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(test, || {
         // An odd number, so that entries and exits are tried alike.
         let stride = if std::env::var_os("UNIX_STREAM_SERVER_ALL_STEPS").is_some() { 1 } else { 3 };
@@ -62,10 +59,7 @@ fn so_does_one_whose_server_makes_its_socket_itself() {
 
 /// What a call says, it may say in the middle of a start.
 fn failing_at_any_call(test: &str, role: &str, wait: bool) {
-    match child::role().as_deref() {
-        None | Some("body") => {}
-        Some(role) => serve(role),
-    }
+    play();
     whole_process(test, || {
         let share = if std::env::var_os("UNIX_STREAM_SERVER_ALL_STEPS").is_some() { 1 } else { 5 };
         let attempt = |home: &Household| {

@@ -6,13 +6,14 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use libc::{EADDRINUSE, ENOTSOCK};
-use rustix::net::SocketType;
+use libc::EADDRINUSE;
 use support::assert_error;
 use support::child::{self, Program, whole_process};
-use support::dir::{Dir, exists, inode, mode, put_file};
-use support::sockets::{assert_serves, bound, busy, put_dead, stranger};
-use support::succession::{GRACE, Onlookers, ask, heir, replaceable, serve, successor, temporary};
+use support::dir::{Dir, exists, inode, mode};
+use support::sockets::{assert_serves, busy, put_dead, stranger};
+use support::succession::{
+    GRACE, NEVER_REPLACED, Onlookers, ask, heir, put_foreign, replaceable, serve, successor, temporary,
+};
 use unix_stream_server::{Builder, ErrorKind, LockScope, PathState, ServerSocket, Status, probe};
 
 /// One for each way in which a socket gets to its name.
@@ -145,77 +146,11 @@ fn one_that_has_allowed_it_is_in_use_to_all_who_do_not_ask() {
 
 #[test]
 fn what_is_no_server_of_streams_is_never_replaced() {
-    type Put = fn(&Path) -> Option<std::os::fd::OwnedFd>;
-    let puts: [(&str, Put, ErrorKind, i32); 6] = [
-        (
-            "a file",
-            |path| {
-                put_file(path, b"precious", 0o1644);
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a directory",
-            |path| {
-                fs::create_dir(path).expect("mkdir");
-                support::dir::chmod(path, 0o1777);
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a fifo",
-            |path| {
-                rustix::fs::mknodat(
-                    rustix::fs::CWD,
-                    path,
-                    rustix::fs::FileType::Fifo,
-                    rustix::fs::Mode::from_raw_mode(0o1600),
-                    0,
-                )
-                .expect("mkfifo");
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a link to a replaceable server",
-            |path| {
-                std::os::unix::fs::symlink("live", path).expect("symlink");
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a link to nothing",
-            |path| {
-                std::os::unix::fs::symlink("nothing", path).expect("symlink");
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a datagram socket",
-            |path| {
-                let socket = bound(path, SocketType::DGRAM);
-                support::dir::chmod(path, 0o1777);
-                Some(socket)
-            },
-            ErrorKind::InUse,
-            EADDRINUSE,
-        ),
-    ];
     let dir = Dir::new();
-    let path = dir.join("s");
-    let live = replaceable().create(dir.join("live")).expect("create");
-    for (what, put, kind, errno) in puts {
-        let kept = put(&path);
+    let path = dir.join("foreign");
+    let live = replaceable().create(dir.join("s")).expect("create");
+    for (what, kind, errno) in NEVER_REPLACED {
+        let kept = put_foreign(what, &path);
         let before = dir.files();
         for builder in [successor(), heir()] {
             let error = builder.create(&path).expect_err(what);
@@ -226,7 +161,7 @@ fn what_is_no_server_of_streams_is_never_replaced() {
         if path.symlink_metadata().expect("there").is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) }
             .expect("remove");
     }
-    assert_serves(&live, &dir.join("live"));
+    assert_serves(&live, &dir.join("s"));
 }
 
 /// A server that replaces another has just the rights that it was to have, whatever those of the other one.

@@ -7,13 +7,12 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use libc::{EADDRINUSE, ENOTSOCK};
-use rustix::net::SocketType;
+use libc::EADDRINUSE;
 use support::assert_error;
 use support::child::{self, Program};
-use support::dir::{Dir, chmod, exists, file, inode, put_file};
-use support::sockets::{assert_serves, bound, put_dead, stranger};
-use support::succession::{GRACE, ask, heir, replaceable, serve, successor, temporary};
+use support::dir::{Dir, exists, file, inode};
+use support::sockets::{assert_serves, put_dead};
+use support::succession::{GRACE, NEVER_REPLACED, ask, heir, put_foreign, replaceable, serve, successor, temporary};
 use support::wait::until;
 use unix_stream_server::{ErrorKind, LockScope, ServerSocket, Status, connect};
 
@@ -145,64 +144,12 @@ fn a_replaced_server_that_still_lives_at_the_temporary_name_is_cleared_and_serve
 
 #[test]
 fn what_is_not_a_leftover_at_the_temporary_name_is_never_removed() {
-    type Put = fn(&Path) -> Option<UnixListener>;
-    let puts: [(&str, Put, ErrorKind, i32); 6] = [
-        (
-            "a file",
-            |path| {
-                put_file(path, b"precious", 0o1600);
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a directory",
-            |path| {
-                fs::create_dir(path).expect("mkdir");
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        (
-            "a link",
-            |path| {
-                std::os::unix::fs::symlink("s", path).expect("symlink");
-                None
-            },
-            ErrorKind::NotASocket,
-            ENOTSOCK,
-        ),
-        ("a live server", |path| Some(stranger(path)), ErrorKind::InUse, EADDRINUSE),
-        (
-            "a server of ours that does not yield, moved there",
-            |path| {
-                let other = path.with_file_name("other");
-                let server = ServerSocket::create(&other).expect("create");
-                fs::rename(&other, path).expect("rename");
-                Some(server.into_listener())
-            },
-            ErrorKind::InUse,
-            EADDRINUSE,
-        ),
-        (
-            "a live datagram socket",
-            |path| {
-                let socket = bound(path, SocketType::DGRAM);
-                chmod(path, 0o1777);
-                Some(socket.into())
-            },
-            ErrorKind::InUse,
-            EADDRINUSE,
-        ),
-    ];
     for scope in [LockScope::Startup, LockScope::Lifetime] {
-        for (what, put, kind, errno) in puts {
+        for (what, kind, errno) in NEVER_REPLACED {
             let dir = Dir::new();
             let path = dir.join("s");
             let server = replaceable().lock_scope(scope).create(&path).expect("create");
-            let kept = put(&temporary(&path));
+            let kept = put_foreign(what, &temporary(&path));
             let before = dir.files();
             let error = successor().lock_scope(scope).create(&path).expect_err(what);
             assert_error(&error, kind, errno);

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -39,6 +39,14 @@ pub fn busy(path: &Path) -> (OwnedFd, Vec<OwnedFd>) {
     net::listen(&server, 0).expect("listen");
     let clients = fill(path);
     (server, clients)
+}
+
+/// Has it been closed at the other end?
+#[must_use]
+pub fn hung_up(client: &UnixStream) -> bool {
+    let mut events = [PollFd::new(client, PollFlags::empty())];
+    poll(&mut events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll");
+    events[0].revents().contains(PollFlags::HUP)
 }
 
 /// Clients until the backlog is full.

@@ -123,6 +123,13 @@ pub fn answer(mut stream: UnixStream) -> i32 {
     line.trim().parse().unwrap_or_else(|_| panic!("no answer: {line:?}"))
 }
 
+/// In a process that is started as a server, its part, from which it never returns.
+pub fn play() {
+    if let Some(role) = child::role().filter(|role| role != "body") {
+        serve(&role);
+    }
+}
+
 /// The server's part. It never returns.
 pub fn serve(role: &str) -> ! {
     let dir = child::dir();

@@ -1,6 +1,9 @@
 //! Servers that are replaced by one another, their clients, and those who look on.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,10 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use unix_stream_server::{Builder, LockScope, ServerSocket};
+use libc::{EADDRINUSE, ENOTSOCK};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::net::SocketType;
+use unix_stream_server::{Builder, ErrorKind, LockScope, ServerSocket};
 
 use super::PATIENCE;
-use super::sockets::next_client;
+use super::dir::{chmod, put_file};
+use super::sockets::{bound, hung_up, next_client, stranger};
 use super::wait::{Worker, until};
 
 /// What a client that is not scheduled for a while may need between finding a socket and being in its queue.
@@ -68,12 +75,9 @@ pub fn hear(mut client: UnixStream) -> String {
 #[track_caller]
 #[must_use]
 pub fn next_that_stays(server: &ServerSocket) -> UnixStream {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     loop {
         let client = next_client(server);
-        let mut events = [PollFd::new(&client, PollFlags::empty())];
-        poll(&mut events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll");
-        if !events[0].revents().contains(PollFlags::HUP) {
+        if !hung_up(&client) {
             return client;
         }
     }
@@ -88,6 +92,47 @@ pub fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().expect("a name").as_encoded_bytes();
     let hash = name.iter().fold(OFFSET, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
     path.with_file_name(format!(".{hash:032x}.new"))
+}
+
+/// What no take-over may replace, or remove from its temporary name, and what it says of each: see [`put_foreign`].
+pub const NEVER_REPLACED: [(&str, ErrorKind, i32); 8] = [
+    ("a file", ErrorKind::NotASocket, ENOTSOCK),
+    ("a directory", ErrorKind::NotASocket, ENOTSOCK),
+    ("a fifo", ErrorKind::NotASocket, ENOTSOCK),
+    ("a link to a replaceable server at s", ErrorKind::NotASocket, ENOTSOCK),
+    ("a link to nothing", ErrorKind::NotASocket, ENOTSOCK),
+    ("a live server", ErrorKind::InUse, EADDRINUSE),
+    ("a server of ours that does not yield, moved there", ErrorKind::InUse, EADDRINUSE),
+    ("a live datagram socket", ErrorKind::InUse, EADDRINUSE),
+];
+
+/// Puts one of [`NEVER_REPLACED`] there, with the sticky bit where it can have one; what keeps it alive.
+#[must_use]
+pub fn put_foreign(what: &str, path: &Path) -> Option<OwnedFd> {
+    match what {
+        "a file" => put_file(path, b"precious", 0o1600),
+        "a directory" => {
+            fs::create_dir(path).expect("mkdir");
+            chmod(path, 0o1777);
+        }
+        "a fifo" => mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o1600), 0).expect("mkfifo"),
+        "a link to a replaceable server at s" => symlink("s", path).expect("symlink"),
+        "a link to nothing" => symlink("nothing", path).expect("symlink"),
+        "a live server" => return Some(stranger(path).into()),
+        "a server of ours that does not yield, moved there" => {
+            let other = path.with_file_name("other");
+            let server = ServerSocket::create(&other).expect("create");
+            fs::rename(&other, path).expect("rename");
+            return Some(server.into_listener().into());
+        }
+        "a live datagram socket" => {
+            let socket = bound(path, SocketType::DGRAM);
+            chmod(path, 0o1777);
+            return Some(socket);
+        }
+        _ => panic!("{what}?"),
+    }
+    None
 }
 
 /// Threads that look at a path, and connect to it, without pause.

@@ -9,6 +9,7 @@ use unix_stream_server::ServerSocket;
 
 use super::operations::{Act, Arrange, Kept, Kind};
 use crate::support::child::descriptors;
+use crate::support::sockets::hung_up;
 use crate::support::{PATIENCE, assert_error};
 
 pub(crate) struct Actor {
@@ -150,17 +151,8 @@ fn play(talk: &UnixStream, arrange: impl FnOnce() -> Act) {
 fn serve(server: &ServerSocket) {
     loop {
         let (mut client, _) = server.accept().expect("accept");
-        let left = hung_up(&client);
-        if !left && writeln!(client, "{}", std::process::id()).is_ok() {
+        if !hung_up(&client) && writeln!(client, "{}", std::process::id()).is_ok() {
             return;
         }
     }
-}
-
-fn hung_up(client: &UnixStream) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut events = [PollFd::new(client, PollFlags::empty())];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut events, Some(&at_once)).expect("poll");
-    events[0].revents().contains(PollFlags::HUP)
 }
