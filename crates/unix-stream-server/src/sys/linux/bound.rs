@@ -8,11 +8,11 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs as sysfs;
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use rustix::net;
 
 use super::diag::{
-    ANY_STATE, HEADER, LISTENING, NLM_F_REQUEST, RCV_SHUTDOWN, SHOW_NAME, SHOW_VFS, SHOW_VFS_AND_QUEUE,
-    UNIX_DIAG_RQLEN, UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, check_answer, list, request, u16_at, u32_at,
+    LISTENING, SHOW_NAME, SHOW_VFS, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN, UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, ask_one,
+    attributes_of_one, bound_file, device, lets_nobody_in, list, u32_at,
 };
 use crate::sys::FileId;
 
@@ -32,15 +32,14 @@ impl Bound {
     pub(crate) fn is_at(&self, file: FileId) -> Option<bool> {
         let (ino, dev) = self.file?;
         let ours = u32::try_from(file.ino).ok()?;
-        Some((ino, dev) == (ours, (sysfs::major(file.dev), sysfs::minor(file.dev))))
+        Some((ino, dev) == (ours, device(file)))
     }
 
     /// Is it surely bound to another file? Of a long inode number the kernel tells the lower half, and where stat(2) makes
     /// device numbers up (`known_dev` false: btrfs, overlayfs) they do not count.
     #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
     pub(crate) fn is_elsewhere(&self, file: FileId, known_dev: bool) -> bool {
-        let devs = (sysfs::major(file.dev), sysfs::minor(file.dev));
-        self.file.is_some_and(|(ino, dev)| ino != file.ino as u32 || known_dev && dev != devs)
+        self.file.is_some_and(|(ino, dev)| ino != file.ino as u32 || known_dev && dev != device(file))
     }
 }
 
@@ -50,7 +49,7 @@ pub(crate) fn bound(socket: BorrowedFd<'_>) -> Result<Bound, Errno> {
     let number = sysfs::fstat(socket)?.st_ino as u32;
     // The number may be given twice in the life of a kernel, the cookie never is.
     let cookie = socket_cookie(socket)?;
-    ask(number, cookie)
+    parse(ask_one(number, cookie, SHOW_VFS_AND_QUEUE, &mut [0; 4096])?)
 }
 
 /// Where the sockets are bound that listen by a name of which this is true; each with the number in
@@ -66,16 +65,6 @@ pub(crate) fn listeners_named(is_named: impl Fn(&[u8]) -> bool) -> Result<Vec<(u
     Ok(found)
 }
 
-fn ask(number: u32, cookie: u64) -> Result<Bound, Errno> {
-    let netlink =
-        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    net::send(&netlink, &request(NLM_F_REQUEST, ANY_STATE, number, SHOW_VFS_AND_QUEUE, cookie), SendFlags::empty())?;
-    let mut buffer = [0; 4096];
-    // The answer to such a request has come before send() returns.
-    let (read, _) = net::recv(&netlink, &mut buffer[..], RecvFlags::DONTWAIT)?;
-    parse(buffer.get(..read).unwrap_or_default())
-}
-
 #[cfg(target_os = "linux")]
 fn socket_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
     net::sockopt::socket_cookie(socket)
@@ -88,23 +77,14 @@ fn socket_cookie(_socket: BorrowedFd<'_>) -> Result<u64, Errno> {
 }
 
 fn parse(message: &[u8]) -> Result<Bound, Errno> {
-    check_answer(message)?;
     let mut bound = Bound::default();
-    // Behind the header and `struct unix_diag_msg`.
-    let mut attributes = message.get(HEADER + 16..).unwrap_or_default();
-    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
-        let (first, second) = (u32_at(attributes, 4), u32_at(attributes, 8));
+    for (kind, content) in attributes_of_one(message)? {
         match kind {
-            // A device number in the kernel's inner form: 12 bits and 20 bits.
-            UNIX_DIAG_VFS => bound.file = first.zip(second.map(|dev| (dev >> 20, dev & 0xf_ffff))),
-            UNIX_DIAG_RQLEN => bound.backlog = second,
-            UNIX_DIAG_SHUTDOWN => bound.is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
+            UNIX_DIAG_VFS => bound.file = bound_file(content),
+            UNIX_DIAG_RQLEN => bound.backlog = u32_at(content, 4),
+            UNIX_DIAG_SHUTDOWN => bound.is_shut = lets_nobody_in(content),
             _ => {}
         }
-        if length < 4 {
-            break;
-        }
-        attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(bound)
 }

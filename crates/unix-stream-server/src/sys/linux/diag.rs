@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -20,11 +21,11 @@ pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// One socket is asked for.
-pub(super) const NLM_F_REQUEST: u16 = 1;
+const NLM_F_REQUEST: u16 = 1;
 /// All of them are.
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 pub(super) const LISTENING: u32 = 1 << 10;
-pub(super) const ANY_STATE: u32 = u32::MAX;
+const ANY_STATE: u32 = u32::MAX;
 pub(super) const SHOW_NAME: u32 = 0x01;
 pub(super) const SHOW_VFS: u32 = 0x02;
 pub(super) const SHOW_QUEUE: u32 = 0x10;
@@ -36,8 +37,8 @@ pub(super) const UNIX_DIAG_RQLEN: u16 = 4;
 pub(super) const UNIX_DIAG_SHUTDOWN: u16 = 6;
 const UNIX_DIAG_UID: u16 = 7;
 /// Bits of `sk_shutdown`: no more clients.
-pub(super) const RCV_SHUTDOWN: u8 = 1;
-pub(super) const HEADER: usize = 16;
+const RCV_SHUTDOWN: u8 = 1;
+const HEADER: usize = 16;
 /// Whatever the socket's cookie is.
 pub(super) const ANY_COOKIE: u64 = u64::MAX;
 
@@ -71,7 +72,7 @@ pub(super) struct Listed<'a> {
 pub(crate) fn find_listener(file: FileId) -> Option<Listener> {
     // The kernel cuts inode numbers to 32 bits; a longer one could be taken for another.
     let ino = u32::try_from(file.ino).ok()?;
-    let dev = (sysfs::major(file.dev), sysfs::minor(file.dev));
+    let dev = device(file);
     let mut found = None;
     let listed = list(LISTENING, SHOW_VFS | SHOW_QUEUE | SHOW_UID, |listed| {
         if (listed.ino, listed.dev) == (ino, dev) && !listed.listener.is_shut {
@@ -98,8 +99,7 @@ impl BoundFiles {
     /// the lower half, and where stat(2) makes device numbers up (`known_dev` false: btrfs, overlayfs) they do not count.
     #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
     pub(crate) fn may_contain(&self, file: FileId, known_dev: bool) -> bool {
-        let dev = (sysfs::major(file.dev), sysfs::minor(file.dev));
-        self.0.get(&(file.ino as u32)).is_some_and(|devs| !known_dev || devs.contains(&dev))
+        self.0.get(&(file.ino as u32)).is_some_and(|devs| !known_dev || devs.contains(&device(file)))
     }
 }
 
@@ -128,9 +128,7 @@ pub(crate) fn holder_of(socket: u32) -> Option<PeerCredentials> {
 
 /// Calls `each` with every Unix socket in one of these states that is bound to a file.
 pub(super) fn list(states: u32, show: u32, mut each: impl FnMut(Listed<'_>)) -> Result<(), Errno> {
-    let socket =
-        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    net::send(&socket, &request(NLM_F_REQUEST_DUMP, states, 0, show, ANY_COOKIE), SendFlags::empty())?;
+    let socket = ask(&request(NLM_F_REQUEST_DUMP, states, 0, show, ANY_COOKIE))?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         let (read, _) = net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
@@ -179,8 +177,23 @@ fn take(mut datagram: &[u8], each: &mut impl FnMut(Listed<'_>)) -> Result<End, E
     Ok(End::NotYet)
 }
 
+/// The kernel's answer about the one socket of this number, and of this cookie unless it is [`ANY_COOKIE`].
+pub(super) fn ask_one(number: u32, cookie: u64, show: u32, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    let socket = ask(&request(NLM_F_REQUEST, ANY_STATE, number, show, cookie))?;
+    // The answer to such a request has come before send() returns.
+    let (read, _) = net::recv(&socket, &mut *buffer, RecvFlags::DONTWAIT)?;
+    Ok(buffer.get(..read).unwrap_or_default())
+}
+
+fn ask(request: &[u8]) -> Result<OwnedFd, Errno> {
+    let socket =
+        net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    net::send(&socket, request, SendFlags::empty())?;
+    Ok(socket)
+}
+
 /// `struct nlmsghdr` and `struct unix_diag_req`: sockets in these states, `socket` being the number of the one or 0.
-pub(super) fn request(flags: u16, states: u32, socket: u32, show: u32, cookie: u64) -> Vec<u8> {
+fn request(flags: u16, states: u32, socket: u32, show: u32, cookie: u64) -> Vec<u8> {
     let mut request = Vec::with_capacity(40);
     request.extend(40_u32.to_ne_bytes()); // the whole length
     request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -195,10 +208,10 @@ pub(super) fn request(flags: u16, states: u32, socket: u32, show: u32, cookie: u
     request
 }
 
-/// Is it the answer about the one socket that was asked for? Else the kernel's errno.
-pub(super) fn check_answer(message: &[u8]) -> Result<(), Errno> {
+/// The attributes of the one socket that was asked about; else the kernel's errno.
+pub(super) fn attributes_of_one(message: &[u8]) -> Result<impl Iterator<Item = (u16, &[u8])>, Errno> {
     match u16_at(message, 4) {
-        Some(SOCK_DIAG_BY_FAMILY) => Ok(()),
+        Some(SOCK_DIAG_BY_FAMILY) => Ok(attributes(message.get(HEADER + 16..).unwrap_or_default())),
         Some(NLMSG_ERROR) => {
             let errno = u32_at(message, HEADER).map(|errno| i32::from_ne_bytes(errno.to_ne_bytes()).wrapping_neg());
             Err(errno.filter(|errno| (1..4096).contains(errno)).map_or(Errno::IO, Errno::from_raw_os_error))
@@ -212,34 +225,49 @@ fn parse(message: &[u8]) -> Option<Listed<'_>> {
     let mut listener =
         Listener { is_stream: message.get(1) == Some(&1), socket: u32_at(message, 4)?, ..Listener::default() };
     let (mut file, mut name) = (None, &[][..]);
-    let mut attributes = message.get(16..)?;
-    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
+    for (kind, content) in attributes(message.get(16..)?) {
         match kind {
-            UNIX_DIAG_NAME => {
-                let bytes = attributes.get(4..usize::from(length)).unwrap_or_default();
-                // With the NUL at its end, or without (unix(7)).
-                name = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-            }
-            UNIX_DIAG_VFS => {
-                // A device number in the kernel's inner form: 12 bits and 20 bits.
-                let dev = u32_at(attributes, 8)?;
-                file = Some((u32_at(attributes, 4)?, (dev >> 20, dev & 0xf_ffff)));
-            }
-            // One that has been shut is in the state of listening and lets nobody in.
-            UNIX_DIAG_SHUTDOWN => listener.is_shut = attributes.get(4).is_some_and(|bits| bits & RCV_SHUTDOWN != 0),
-            UNIX_DIAG_UID => listener.uid = u32_at(attributes, 4),
-            UNIX_DIAG_RQLEN => listener.is_full = u32_at(attributes, 4)? > u32_at(attributes, 8)?,
+            // With the NUL at its end, or without (unix(7)).
+            UNIX_DIAG_NAME => name = content.strip_suffix(b"\0").unwrap_or(content),
+            UNIX_DIAG_VFS => file = Some(bound_file(content)?),
+            UNIX_DIAG_SHUTDOWN => listener.is_shut = lets_nobody_in(content),
+            UNIX_DIAG_UID => listener.uid = u32_at(content, 0),
+            UNIX_DIAG_RQLEN => listener.is_full = u32_at(content, 0)? > u32_at(content, 4)?,
             _ => {}
         }
-        if length < 4 {
-            break;
-        }
-        attributes = attributes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
     }
     file.map(|(ino, dev)| Listed { listener, ino, dev, name })
 }
 
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+/// The attributes behind a `struct unix_diag_msg`: what each is, and its content.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (length, kind) = (usize::from(u16_at(bytes, 0)?), u16_at(bytes, 2)?);
+        // One that is shorter than its own head would never end.
+        let content = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, content))
+    })
+}
+
+/// `UNIX_DIAG_VFS`: an inode's number, or its low 32 bits, and its device.
+pub(super) fn bound_file(content: &[u8]) -> Option<(u32, (u32, u32))> {
+    // A device number in the kernel's inner form: 12 bits and 20 bits.
+    let (ino, dev) = (u32_at(content, 0)?, u32_at(content, 4)?);
+    Some((ino, (dev >> 20, dev & 0xf_ffff)))
+}
+
+/// `UNIX_DIAG_SHUTDOWN`: a socket that has been shut is in the state of listening still.
+pub(super) fn lets_nobody_in(content: &[u8]) -> bool {
+    content.first().is_some_and(|bits| bits & RCV_SHUTDOWN != 0)
+}
+
+/// A file's device, as these lists have it.
+pub(super) fn device(file: FileId) -> (u32, u32) {
+    (sysfs::major(file.dev), sysfs::minor(file.dev))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
