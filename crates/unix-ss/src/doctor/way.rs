@@ -68,7 +68,11 @@ impl Step {
     /// A command that its owner can give, and says so if that is not whoever asks.
     fn by_owner(&self, command: String) -> String {
         let (euid, owner) = (geteuid().as_raw(), self.data.uid());
-        if [0, owner].contains(&euid) { command } else { format!("as uid {owner} or root: {command}") }
+        match owner {
+            _ if [0, owner].contains(&euid) => command,
+            0 => format!("as root: {command}"),
+            owner => format!("as uid {owner} or root: {command}"),
+        }
     }
 }
 
