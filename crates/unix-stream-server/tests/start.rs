@@ -13,7 +13,7 @@ use support::child::{self, Program, whole_process};
 use support::dir::{names, put_file};
 use support::sockets::put_dead;
 use support::start::{Household, answer, is_alive, play, serve, server};
-use support::wait::{Worker, until};
+use support::wait::{Worker, until, within};
 use support::{PATIENCE, assert_error};
 use unix_stream_server::{
     ErrorKind, PathState, ServerSocket, StartCommand, StartLock, connect, connect_or_start, probe,
