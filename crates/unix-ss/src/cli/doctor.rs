@@ -15,7 +15,8 @@ seen from this container. Each finding comes with its remedy.
 A server that has lost the path is found by the name that it was bound by: not one that was bound by a relative name (as other \
 programs do), by another way through symbolic links, by a path over 107 bytes, or in another network namespace.
 
-Where a socket is there, the server is taken to be its owner's; else to be yours.
+The directories are judged for the user whose server it is: whoever listens, as far as the kernel tells; else the owner of the \
+socket; where there is none, you.
 
 Changes nothing. As `status`, it asks the kernel for its lists, and connects only to a socket that is not on them: one of \
 another network namespace, which the connection may start if it is an on-demand program, or a dead one.";
