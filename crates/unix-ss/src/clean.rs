@@ -60,6 +60,10 @@ impl Report {
             Outcome::WouldRemove if !self.json => {
                 self.print(&one_line(&format!("would remove {}, a {what}", path.display())));
             }
+            Outcome::Young if !self.json => {
+                let why = "it has changed within a second, and its server may be about to listen";
+                self.print(&one_line(&format!("left {} alone: {why}", path.display())));
+            }
             Outcome::Failed(error) => self.fail(error),
             _ => {}
         }

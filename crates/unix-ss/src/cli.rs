@@ -138,6 +138,19 @@ mod tests {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
 
+    /// What is laid out by hand is not to be wrapped a second time.
+    #[test]
+    fn no_line_of_examples_and_tables_is_wider_than_the_help() {
+        let mut command = <Cli as clap::CommandFactory>::command();
+        command.build();
+        for told in command.get_subcommands() {
+            let text = told.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", told.get_name());
+            }
+        }
+    }
+
     /// Doc comments of a group of options would take its place.
     #[test]
     fn each_subcommand_describes_itself() {

@@ -83,6 +83,9 @@ fn json_has_a_line_for_each_thing_found() {
     std::fs::write(place.path("guarded.lock"), b"").expect("write");
     age(&place.path("guarded"));
     put_dead(&place.path("young"));
+    let (status, lines, errors) = clean(&place, &["young"]);
+    let left = "left young alone: it has changed within a second, and its server may be about to listen";
+    assert_eq!((status, lines, errors), (0, vec![left.to_owned()], String::new()));
     let (_, lines, _) = clean(&place, &["--json", "."]);
     let parsed: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let said: Vec<_> = parsed.iter().map(|line| (line["path"].as_str(), line["outcome"].as_str())).collect();

@@ -26,13 +26,15 @@ Examples:
   unix-ss clean --dry-run --recursive /run/user/1000
   unix-ss clean /run/app/*.sock
 
-One line for each thing removed. With --json, one object a line for each thing found: path (and path_hex if it is not
-UTF-8), kind (socket, temporary, lock, life_lock, directory), outcome (removed, would_remove, in_use, young,
-mount_point, failed), errno, error. What is not known is null.
+One line for each thing removed, or left because it is younger than a second. With --json, one
+object a line for each thing found: path (and path_hex if it is not UTF-8), kind (socket,
+temporary, lock, life_lock, directory), outcome (removed, would_remove, in_use, young, mount_point,
+failed), errno, error. What is not known is null.
 
-Exit status: 0 if nothing dead is left (live servers, and sockets younger than a second, do not count); 3 if a PATH is
-that of a live server, or a lock was not had; 4 if something could not be told dead or alive, or a PATH is neither a
-socket nor a directory; 1 if something could not be removed or read. Of several, the highest.
+Exit status: 0 if nothing dead is left (live servers, and sockets younger than a second, do not
+count); 3 if a PATH is that of a live server, or a lock was not had; 4 if something could not be
+told dead or alive, or a PATH is neither a socket nor a directory; 1 if something could not be
+removed or read. Of several, the highest.
 ";
 
 #[derive(Debug, Args)]

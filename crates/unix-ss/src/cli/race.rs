@@ -33,8 +33,10 @@ The columns:
   foreign files deleted  a file with data stood at the path
   clients lost           waited in the queue of a server that was told to end, and were not served
   spurious errors        a start failed, and not because the path was in use
-  stuck starts           gave no answer within --patience, or gave up on a lock that nobody alive needed
-  time to answer         of a start, be it that it serves or that it may not: the median, and the longest
+  stuck starts           gave no answer within --patience, or gave up on a lock that nobody alive
+                         needed
+  time to answer         of a start, be it that it serves or that it may not: the median, and the
+                         longest
 
 With --json, one object a line, a strategy each: strategy, starts, owners, servers_orphaned,
 foreign_files_deleted, clients, clients_lost, spurious_errors, stuck_starts, answer_median_us,

@@ -58,7 +58,7 @@ Examples:
   unix-ss serve --mode 666 --allow-uid alice --allow-gid wheel /run/app/admin -- ./handler
   unix-ss serve --run-as www-data --mode 666 --activate /run/app/web -- ./httpd
   unix-ss serve --activate /run/me/web -- python3 my-server.py
-  unix-ss serve --replace /run/app/sock -- ./handler-2      the next version, in place of a running one
+  unix-ss serve --replace /run/app/sock -- ./handler-2     the next version, for a running one
   unix-ss serve --activate --on-demand /run/me/rare -- my-server --exit-when-idle
 ";
 

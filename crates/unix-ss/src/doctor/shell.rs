@@ -88,6 +88,7 @@ mod tests {
 
         #[test]
         fn a_shell_reads_a_word_that_can_be_printed_and_nothing_else(word in "\\PC{0,40}") {
+            prop_assume!(!word.contains(misleads));
             prop_assert!(!quote(&word).starts_with('$'));
             reads_the_word_and_nothing_else("sh", OsStr::new(&word))?;
         }
