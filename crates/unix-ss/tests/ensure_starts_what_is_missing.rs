@@ -75,6 +75,7 @@ fn what_it_starts_is_out_of_reach_of_its_terminal_and_a_signal_to_the_supervisor
             let expected = if fd == 0 { "/dev/null".into() } else { home.place.path("log") };
             assert_eq!(leads_to, expected);
         }
+        assert_eq!(fs::read_to_string(format!("/proc/{supervisor}/comm")).expect("it lives"), "unix-ss\n");
         assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).ok(), std::env::current_dir().ok());
         kill_process(Pid::from_raw(supervisor).expect("a pid"), Signal::TERM).expect("it lives");
         eventually("both end", || !is_alive(pid) && !is_alive(supervisor));

@@ -32,6 +32,8 @@ pub(crate) struct Detached {
 impl Detached {
     /// Leaves the session that we were started in.
     pub(crate) fn enter(log: Option<&Path>) -> Result<Self, u8> {
+        // Started by /proc/self/exe, it would be `exe` to ps(1) and to `status`; it has no reason to fail.
+        let _ = rustix::thread::set_name(c"unix-ss");
         // Fails only for the leader of a process group, which one that was started by `ensure` is not.
         rustix::process::setsid()
             .map_err(|errno| failed(format_args!("cannot leave the session: {}", reason(&errno.into()))))?;
