@@ -106,7 +106,7 @@ fn foreign(lock: &Path, uid: u32, report: &mut Report) {
             "it is one of our locks, to which somebody has made a second link, so that no start takes it over: {kept_out}"
         );
         let remedy = format!(
-            "remove the other links (find {} -samefile {} lists those below that), or, if no server starts, this one",
+            "remove the other links (as find {} -samefile {} finds them), or, if no server is starting, this one",
             quote(lock.parent().unwrap_or(lock)),
             quote(lock)
         );
@@ -145,10 +145,9 @@ fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report:
     let is_start_lock = path.extension().is_some_and(|extension| extension == "start");
     let owner = symlink_metadata(path).map_or(patient.server, |data| data.uid());
     match (what, is_left) {
-        (Leftover::LifeLock, true) if !patient.may_open(owner) => {
-            left_by_another(patient, path, owner, Severity::Warning, report);
-        }
-        (Leftover::Lock, true) if is_start_lock && !patient.may_open(owner) => {
+        (Leftover::LifeLock, true) | (Leftover::Lock, true)
+            if !patient.may_open(owner) && (is_start_lock || *what == Leftover::LifeLock) =>
+        {
             left_by_another(patient, path, owner, Severity::Warning, report);
         }
         (Leftover::Lock, true) if is_start_lock => {
