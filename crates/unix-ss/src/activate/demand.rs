@@ -85,7 +85,9 @@ impl Demand {
             if signals.tell_to_end() {
                 return Ok(Woken::ToldToEnd);
             }
-            if let Some(status) = path.is_due().then(|| ownership.status()).filter(|status| status.is_stolen()) {
+            // Whoever has come is served first, be it without a path.
+            let may_end = matches!(look, Look::Nobody) && path.is_due();
+            if let Some(status) = may_end.then(|| ownership.status()).filter(|status| status.is_stolen()) {
                 if service.replaceable && !replaced {
                     // Somebody may have found our socket just before, and is served before we end.
                     replaced = true;
@@ -95,8 +97,8 @@ impl Demand {
                 return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), Ok(status), "; ending")));
             }
             match (look, silent) {
-                (Look::Shortage, _) => signals.wait(None, Some(path.due().min(Instant::now() + PAUSE)))?,
-                (_, Some((_, since))) => signals.wait(None, Some(path.due().min(since + STAY)))?,
+                (Look::Shortage, _) => signals.wait(None, Some(Instant::now() + PAUSE))?,
+                (_, Some((_, since))) => signals.wait(None, Some(since + STAY))?,
                 (_, None) => signals.wait(Some(listener.as_fd()), Some(path.due()))?,
             }
         }
