@@ -168,6 +168,8 @@ fn lock_state(path: &Path) -> LockState {
         Err(error) => return LockState::Unknown { errno: error.raw_os_error() },
     };
     match System.stat_at(&place.dir, &place.lock) {
+        // It went between the lookup of its name and the look at it.
+        Ok(stat) if stat.links == 0 => LockState::None,
         Ok(stat) if crate::protocol::is_mark(&stat) && stat.links == 1 => ours(&stat),
         Ok(stat) => LockState::Foreign { uid: stat.uid },
         Err(Errno::NOENT) => LockState::None,

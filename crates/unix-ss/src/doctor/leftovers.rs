@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::fs::{Metadata, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use unix_stream_server::{Leftover, LockState, inspect};
+use unix_stream_server::{Leftover, LockState};
 
 use super::held::{holder, tried_holder};
 use super::patient::{Found, Patient};
@@ -16,16 +16,19 @@ use super::report::{Report, Severity};
 use super::shell::quote;
 use crate::message::reason;
 
-/// How long whoever has the lock gets until that is asked a second time.
 const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
-    judge_lock(patient, report);
-    for suffix in [".owner", ".start"] {
-        judge_other_lock(&patient.beside(suffix), report);
+    let (lock, others) = (patient.lock(), [".owner", ".start"].map(|suffix| patient.beside(suffix)));
+    let twice = Twice::look(patient, [&lock].into_iter().chain(&others));
+    judge_lock(patient, &lock, twice.stays(&lock, |now| now.inspection.lock == patient.inspection.lock), report);
+    for lock in others.iter().filter(|lock| twice.stays(lock, |_| true)) {
+        judge_other_lock(lock, report);
     }
     for found in &patient.swept.found {
-        judge_found(patient, found, report);
+        if twice.stays(&found.path, |now| now.swept.found.contains(found)) {
+            judge_found(patient, found, report);
+        }
     }
     judge_temporary(patient, report);
     // What looked for leftovers ended at a socket that is not to be touched, before the lock that says so.
@@ -35,13 +38,47 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     }
 }
 
-fn judge_lock(patient: &Patient, report: &mut Report) {
-    let lock = &patient.lock();
+/// A start that is under way has its locks for less than a millisecond, and between two of its steps they look like some that
+/// were left. So what is there counts if it is there a moment later: the same files, in the same state.
+struct Twice {
+    before: Vec<(PathBuf, FileId)>,
+    now: Option<Patient>,
+}
+
+/// By its number and its last change: numbers are soon used again.
+type FileId = (u64, u64, i64, i64);
+
+fn id(path: &Path) -> Option<FileId> {
+    let data = symlink_metadata(path).ok()?;
+    Some((data.dev(), data.ino(), data.ctime(), data.ctime_nsec()))
+}
+
+impl Twice {
+    fn look<'a>(patient: &'a Patient, locks: impl Iterator<Item = &'a PathBuf>) -> Self {
+        let all = locks.chain(patient.swept.found.iter().map(|found| &found.path));
+        let before: Vec<_> = all.filter_map(|path| Some((path.clone(), id(path)?))).collect();
+        // Where there is none, nobody is asked once more.
+        let now = if before.is_empty() {
+            None
+        } else {
+            std::thread::sleep(AGAIN);
+            Patient::new(&patient.given).ok()
+        };
+        Twice { before, now }
+    }
+
+    fn stays(&self, path: &Path, is_same: impl FnOnce(&Patient) -> bool) -> bool {
+        let mut before = self.before.iter().filter(|(other, _)| other == path);
+        before.any(|(_, before)| id(path) == Some(*before)) && self.now.as_ref().is_some_and(is_same)
+    }
+}
+
+fn judge_lock(patient: &Patient, lock: &Path, stays: bool, report: &mut Report) {
     match patient.inspection.lock {
-        held @ LockState::Held { pid, uid } => {
+        LockState::Held { pid, uid } => {
             let (who, end) = match pid {
                 Some(pid) => {
-                    (format!("process {pid}"), format!("end it: kill {pid}; kill -KILL {pid} if it is stopped"))
+                    (format!("process {pid}"), format!("end it: kill {pid}, and kill -CONT {pid} if it is stopped"))
                 }
                 None => {
                     let who = format!("a process that cannot be seen (uid {uid})");
@@ -50,11 +87,10 @@ fn judge_lock(patient: &Patient, report: &mut Report) {
             };
             let why = format!("{who} is changing the path, or is stuck in it: others wait up to their timeout");
             let remedy = format!("ask again; if it stays, {end}; the next start takes the lock over");
-            // As a rule it is had for less than a millisecond; by whoever prepares under a claim, longer.
-            std::thread::sleep(AGAIN);
-            let stays = inspect(&patient.given).is_ok_and(|now| now.lock == held);
+            // Whoever prepares under a claim has it for long.
             report.add(if stays { Severity::Warning } else { Severity::Note }, "lock-held", lock, why, remedy);
         }
+        LockState::Left { .. } | LockState::Foreign { .. } if !stays => {}
         LockState::Left { uid } if patient.may_open(uid) => {
             let why = "a starter of ours was killed while it held the lock; the next start takes it over";
             report.warning("lock-left", lock, why, format!("nothing, or: {}", patient.clean()));
@@ -155,7 +191,7 @@ fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report:
             report.warning("start-lock-left", path, why, format!("nothing, or: {clean}"));
         }
         (Leftover::LifeLock, true) => {
-            let why = "a server with --lock-scope lifetime was killed; the next one with that option takes it over, and one \
+            let why = "a server with --lock-scope lifetime was killed, or could not remove its socket; the next one with that option takes it over, and one \
                 without it leaves it";
             report.warning("life-lock-left", path, why, clean);
         }

@@ -23,6 +23,7 @@ pub(super) struct Swept {
 }
 
 /// Something that the dead have left, or that somebody uses.
+#[derive(PartialEq, Eq)]
 pub(super) struct Found {
     /// From the root on.
     pub(super) path: PathBuf,

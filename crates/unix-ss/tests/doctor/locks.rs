@@ -1,5 +1,7 @@
 //! Locks, and what the dead have left.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[test]
@@ -241,4 +243,34 @@ fn a_lock_with_a_second_link_is_not_called_left() {
         fs::remove_file(place.path("link")).expect("removed");
         fs::remove_file(place.path(name)).expect("removed");
     }
+}
+
+/// Ends whoever looks at it, also when a test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Between two of its steps a start's lock looks like one that was left, or like another program's.
+#[test]
+fn the_lock_of_a_start_that_is_under_way_is_nobodys_to_remove() {
+    let place = Place::new();
+    let (path, stop) = (place.path("s"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = unix_stream_server::ServerSocket::create(&path);
+            }
+        });
+        for _ in 0..20 {
+            let findings = found(unix_ss(&["doctor", "--json"]).arg(&path));
+            for id in ["lock-left", "lock-foreign", "lock-linked", "lock-unmarked"] {
+                findings.has_not(id);
+            }
+        }
+    });
 }

@@ -266,7 +266,8 @@ impl<'a> Directory<'a> {
         let Place { dir, name, lock, life, beside, .. } = &self.place;
         let mut removed = Vec::new();
         let is_left = |name: &CStr| {
-            let stat = System.stat_at(dir, name).ok().filter(is_mark)?;
+            // Without a link it has gone between the lookup of its name and the look at it.
+            let stat = System.stat_at(dir, name).ok().filter(|stat| is_mark(stat) && stat.links > 0)?;
             Some(stat.links == 1 && System.flock_holder(stat.id) == FlockHolder::Nobody)
         };
         let left_life = if sweep.life { is_left(life) } else { None };
