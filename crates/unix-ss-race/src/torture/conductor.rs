@@ -58,16 +58,20 @@ pub(super) fn epoch(
     fs::rename(&record, dir.path().join("history.complete"))?;
     let text = fs::read_to_string(dir.path().join("history.complete"))?;
     let events = history::read(&text).map_err(io::Error::other)?;
-    if let Some(number) = checker::killed_from_outside(&events) {
-        // When it died nobody knows, so that nothing can be said of what followed.
-        return Err(io::Error::other(Disturbed(number)));
+    let killed = checker::killed_from_outside(&events);
+    if killed.is_none() {
+        // Of one that was killed nobody knows when, so that nothing can be said of what followed.
+        conductor.violations.extend(checker::check(&events, &SITES.map(|site| site.rules)));
     }
-    conductor.violations.extend(checker::check(&events, &SITES.map(|site| site.rules)));
     count(summary, &events);
-    if let (false, Some(keep)) = (conductor.violations.is_empty(), &options.keep) {
+    if let (false, Some(keep)) = (conductor.violations.is_empty() && killed.is_none(), &options.keep) {
         fs::write(keep, text)?;
     }
-    summary.violations.append(&mut conductor.violations);
+    // What the conductor has seen by itself holds all the same.
+    match killed {
+        Some(number) if conductor.violations.is_empty() => return Err(io::Error::other(Disturbed(number))),
+        _ => summary.violations.append(&mut conductor.violations),
+    }
     Ok(())
 }
 
