@@ -38,7 +38,8 @@ pub(crate) fn mend(dir: &Path) -> Result<(), String> {
     let repository = manifest.lines().find_map(|line| line.strip_prefix("repository = \"")?.strip_suffix('"'));
     for document in documents(dir)? {
         let mut text = read(&document)?;
-        for link in links(&text).into_iter().rev().filter(|link| !is_alive(&document, &link.target)) {
+        // One after the other: a picture may be a link.
+        while let Some(link) = links(&text).into_iter().find(|link| !is_alive(&document, &link.target)) {
             let place = document.strip_prefix(dir).unwrap_or(&document).with_file_name(&link.target);
             let mended = elsewhere(repository, &text[link.text.clone()], &plain(&place));
             text.replace_range(link.whole, &mended);
@@ -90,6 +91,8 @@ fn links(document: &str) -> Vec<Link> {
     let shown = without_code(document);
     let ends = shown.match_indices("](").filter_map(|(middle, _)| {
         let start = shown[..middle].rfind('[')?;
+        // A picture that is a link: the outer one of the two.
+        let start = if shown[start..middle].contains("](") { shown[..start].rfind('[')? } else { start };
         let end = middle + shown[middle..].find(')')?;
         let target = document[middle + 2..end].to_owned();
         let image = shown[..start].ends_with('!');
@@ -190,16 +193,19 @@ mod tests {
         let alive =
             "# `A` heading, twice\n[x](docs/page.md) [x](#a-heading-twice) `[x](code)` [x](https://host/gone)\n";
         fs::write(&above, format!("{alive}```\n[x](code)\n```\n[x\ny](gone/z.rs) [gone](gone)\n")).expect("a file");
-        fs::write(&below, "[`up`](../README.md#a-heading-twice) ![p](../gone.svg) [`no`](../README.md#no)\n")
-            .expect("a file");
+        fs::write(
+            &below,
+            "[`up`](../README.md#a-heading-twice) ![p](../gone.svg) [`no`](../README.md#no) [![p](../a)](b)\n",
+        )
+        .expect("a file");
         let dead = check(dir.path()).expect_err("dead");
-        assert_eq!(dead.lines().count(), 4, "{dead}");
+        assert_eq!(dead.lines().count(), 6, "{dead}");
         assert!(dead.contains("README.md: gone/z.rs leads nowhere"), "{dead}");
         mend(dir.path()).expect("mended");
         check(dir.path()).expect("alive");
         if !read(&root().join("Cargo.toml")).expect("text").contains("\nrepository = ") {
             assert_eq!(read(&above), Ok(format!("{alive}```\n[x](code)\n```\nx\ny (gone/z.rs) gone\n")));
-            assert!(read(&below).expect("text").contains(" p (gone.svg) `no` (README.md#no)"));
+            assert!(read(&below).expect("text").contains(" p (gone.svg) `no` (README.md#no) p (a) (docs/b)\n"));
         }
         let with_an_address = elsewhere(Some("https://host/us"), "x", &plain(Path::new("docs/../src/z.rs")));
         assert!(with_an_address.starts_with("[x](https://host/us/blob/v"), "{with_an_address}");
