@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::cli::Serve;
-use crate::message::{reason, say};
+use crate::message::{About, reason, say};
 use crate::{exit, log};
 
 /// PROG and its arguments; clap has seen to it that there is one.
@@ -61,7 +61,8 @@ pub(crate) fn stale_variables() -> Vec<OsString> {
 /// Says why it cannot be run; the exit status.
 pub(crate) fn cannot_run(prog: &[OsString], error: &io::Error) -> u8 {
     let (program, _) = split(prog);
-    say(format_args!("cannot run {}: {}", Path::new(program).display(), reason(error)));
+    let path = Path::new(program);
+    say(About(path, error.raw_os_error(), format_args!("cannot run {}: {}", path.display(), reason(error))));
     exit::of_start(error)
 }
 
@@ -72,7 +73,9 @@ pub(crate) fn must_be_there(args: &Serve, as_another_user: bool) -> Result<(), u
     }
     let (program, _) = split(&args.program);
     find(program, as_another_user).map_err(|error| {
-        say(format_args!("cannot run {}: {}; nothing was replaced", Path::new(program).display(), reason(&error)));
+        let (path, why) = (Path::new(program), reason(&error));
+        let told = format_args!("cannot run {}: {why}; nothing was replaced", path.display());
+        say(About(path, error.raw_os_error(), told));
         exit::of_start(&error)
     })
 }

@@ -196,7 +196,7 @@ impl fmt::Display for Lock {
         match self.state {
             "held" => f.write_str("locked")?,
             "left" => f.write_str("a dead starter's lock is left")?,
-            _ => f.write_str("locked by another program")?,
+            _ => f.write_str("locked by another program, or by a second link to the lock")?,
         }
         match (self.pid, self.uid) {
             (Some(pid), Some(uid)) => write!(f, " (process {pid}, uid {uid})"),

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::exit;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 use crate::prog::{cannot_run, split};
 
 /// What the hidden half has to do.
@@ -33,12 +33,13 @@ pub(super) struct NoProgram {
 impl NoProgram {
     /// Says why; the exit status.
     pub(super) fn say(&self, prog: &[OsString]) -> u8 {
-        let program = Path::new(split(prog).0).display();
-        let why = reason(&self.error);
+        let path = Path::new(split(prog).0);
+        let (program, why, errno) = (path.display(), reason(&self.error), self.error.raw_os_error());
         match self.step {
-            Step::Socket => failed(format_args!("cannot hand the socket to {program}: {why}")),
+            Step::Socket => failed(About(path, errno, format_args!("cannot hand the socket to {program}: {why}"))),
             Step::User => {
-                say(format_args!("cannot run {program}: cannot become the user of --run-as and listen: {why}"));
+                let why = format_args!("cannot become the user of --run-as and listen: {why}");
+                say(About(path, errno, format_args!("cannot run {program}: {why}")));
                 exit::CANNOT_RUN
             }
             Step::Exec => cannot_run(prog, &self.error),

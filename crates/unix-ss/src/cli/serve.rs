@@ -21,7 +21,7 @@ UNIXREMOTEEGID: who the client is, where the kernel knows.
 
 The first SIGTERM, SIGINT or SIGHUP ends the server gracefully: PATH is removed, clients that are queued are still served, and \
 the PROGs are waited for. The second sends SIGTERM to the PROGs. Told to end while it still waits for the path's lock, it \
-ends at once with status 0, with --activate as well.
+ends at once with status 0 (with --activate by SIGTERM, SIGINT and SIGQUIT).
 
 With --replace it takes PATH over from a live server that was started with --replaceable or --replace, in one step: PATH \
 is never absent, and each client is served by one of the two. The old server serves those who have come to it, and \

@@ -16,7 +16,7 @@ use unix_stream_server::{Error, ErrorKind, StartLock};
 
 use super::lives;
 use crate::exit;
-use crate::message::{failed, reason, say};
+use crate::message::{About, failed, reason, say};
 
 /// Something lives there, through us.
 pub(crate) const READY: u8 = b'\n';
@@ -46,7 +46,8 @@ impl Detached {
         match opened {
             Ok(log) => Ok(Detached { log }),
             Err(errno) => {
-                Err(failed(format_args!("cannot open the log {}: {}", file.display(), reason(&errno.into()))))
+                let (name, why) = (file.display(), reason(&errno.into()));
+                Err(failed(About(file, Some(errno.raw_os_error()), format_args!("cannot open the log {name}: {why}"))))
             }
         }
     }
