@@ -105,7 +105,8 @@ impl Rights {
     pub(super) fn command_to(&self, change: Change, who: &[Who], file: &str) -> String {
         let (mut classes, mut entries, mut added) = (String::new(), Vec::new(), 0);
         for &who in who {
-            let given = self.entry(who).unwrap_or(0);
+            // An entry of his own takes him from the others, and what they have.
+            let given = self.entry(who).unwrap_or_else(|| self.of_others());
             let rights = match change {
                 Change::Give(right) => given | right,
                 Change::Take(right) => given & !right,

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, StatVfs, accessat, flock, major, minor, statvfs};
+use rustix::fs::{
+    Access, AtFlags, CWD, FlockOperation, StatVfs, StatVfsMountFlags, accessat, flock, major, minor, statvfs,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::{PathState, is_local};
@@ -25,11 +27,13 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 
 fn judge_file_system(patient: &Patient, report: &mut Report) {
     let Some(parent) = patient.directory().ancestors().find(|dir| dir.exists()) else { return };
-    let is_read_only = accessat(CWD, parent, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ROFS);
-    if is_read_only {
+    let data = statvfs(parent);
+    // Below a mount that is not, some are so in parts; and who may not write hears of that first.
+    let is_mounted_so = data.as_ref().is_ok_and(|data| data.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if is_mounted_so || accessat(CWD, parent, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ROFS) {
         let why = "the file system is read-only: neither a socket nor its lock can be made there, or removed";
         report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
-    } else if let Ok(data) = statvfs(parent) {
+    } else if let Ok(data) = data {
         judge_room(patient, parent, &data, report);
     }
     let kind = file_system(parent).unwrap_or_else(|| "unknown".to_owned());
@@ -134,7 +138,7 @@ fn judge_session(patient: &Patient, report: &mut Report) {
 }
 
 /// The user in `/run/user/UID/...`.
-fn session_of(path: &Path) -> Option<u32> {
+pub(super) fn session_of(path: &Path) -> Option<u32> {
     path.strip_prefix("/run/user").ok()?.components().next()?.as_os_str().to_str()?.parse().ok()
 }
 

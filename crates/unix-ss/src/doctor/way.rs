@@ -16,6 +16,7 @@ use super::patient::Patient;
 use super::report::{Report, Severity};
 use super::rights::{Change, PASS, Rights, WRITE, Who, list};
 use super::shell::quote;
+use super::surroundings;
 use crate::message::reason;
 
 const STICKY: u32 = 0o1000;
@@ -58,6 +59,10 @@ impl Step {
         self.data.mode() & STICKY != 0 && open
     }
 
+    fn is_above(&self, other: &Step) -> bool {
+        self.dir != other.dir && other.dir.starts_with(&self.dir)
+    }
+
     /// Nobody else gets through, so that what is behind it is safe from others.
     fn is_private(&self, patient: &Patient) -> bool {
         let is_other = |who| ![Who::User(0), Who::User(patient.server)].contains(&who);
@@ -86,7 +91,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let count = steps.len();
     for (at, step) in steps.iter().enumerate() {
         let is_parent = matches!(end, End::Reached) && at + 1 == count;
-        let is_hidden = steps.iter().take(at).any(|step| step.is_private(patient));
+        let is_hidden = steps.iter().any(|above| above.is_above(step) && above.is_private(patient));
         if let Some(entry) = &step.entry {
             judge_directory(patient, step, is_parent, is_hidden, report);
             judge_entry(patient, step, entry, report);
@@ -214,9 +219,9 @@ fn judge_missing(patient: &Patient, last: &Step, dirs: &[PathBuf], report: &mut 
     let [first, ..] = dirs else { return };
     judge_attributes(Severity::Error, &last.dir, report);
     let missing = "the directory is not there, so no socket can be";
-    if let Some(user) = first.strip_prefix("/run/user").ok().filter(|user| user.components().count() == 1) {
+    if let Some(user) = dirs.iter().find_map(|dir| surroundings::session_of(dir)) {
         // What is made there by hand is hidden by the mount that a login makes.
-        let remedy = format!("log in as that user, or as root: loginctl enable-linger {}", quote(user));
+        let remedy = format!("log in as that user, or as root: loginctl enable-linger {user}");
         report.error("parent-missing", first, missing, remedy);
         return;
     }
@@ -320,7 +325,8 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
                 step.by_owner(command)
             }
             0 => {
-                let own = quote(dir.join("NAME"));
+                let is_passed = step.rights.lets(Who::User(patient.server), PASS);
+                let own = quote(if is_passed { dir.join("NAME") } else { PathBuf::from("/run/NAME") });
                 format!("use a directory of its own, as root: install -d -m 700 -o {} {own}", patient.server)
             }
             owner if patient.is_unknown(owner) => OWN_DIRECTORY.to_owned(),

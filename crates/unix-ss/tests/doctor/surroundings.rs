@@ -30,9 +30,15 @@ fn mounts_and_cleaners_are_told() {
     let findings = with_mounts("mount -t tmpfs -o ro none $2/ro; exec $1 doctor --json $2/ro/no/s", &place);
     findings.has("error", "file-system-read-only", &place.path("ro"));
     findings.has("error", "parent-missing", &place.path("ro/no"));
-    let no_session = "mount -t tmpfs none /run; mkdir /run/user; exec $1 doctor --json /run/user/12345/s";
+    // Of who may not write there as well.
+    let script = "mount -t tmpfs -o ro,mode=755 none $2/ro; \
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups $2/unix-ss doctor --json $2/ro/s";
+    chmod(&place.path(""), 0o755);
+    copy(&place);
+    with_mounts(script, &place).has("error", "file-system-read-only", &place.path("ro"));
+    let no_session = "mount -t tmpfs none /run; exec $1 doctor --json /run/user/12345/s";
     let findings = with_mounts(no_session, &place);
-    let missing = findings.has("error", "parent-missing", Path::new("/run/user/12345"));
+    let missing = findings.has("error", "parent-missing", Path::new("/run/user"));
     assert!(missing["remedy"].as_str().is_some_and(|remedy| remedy.ends_with("enable-linger 12345")), "{missing}");
     // The same age for a path that a cleaner sees, and for one that it does not see.
     let rule = "mount -t tmpfs none /run; mkdir /run/tmpfiles.d /run/app; echo 'd /run/app 0755 - - 3d' >/run/tmpfiles.d/a.conf; ";

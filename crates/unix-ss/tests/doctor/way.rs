@@ -305,6 +305,14 @@ fn what_is_open_where_nobody_else_gets_to_is_no_more_than_a_note() {
     chmod(&place.path("private"), 0o700);
     chmod(&place.path("private/open"), 0o777);
     examined(&place, &place.path("private/open/s")).has("note", "directory-open-to-all", &place.path("private/open"));
+    // It is not hidden by what is only on another way to it.
+    fs::create_dir(place.path("open")).expect("a directory");
+    chmod(&place.path("open"), 0o777);
+    chmod(&place.path(""), 0o755);
+    symlink(place.path("open"), place.path("private/link")).expect("a link");
+    for path in ["private/link/s", "private/../open/s"] {
+        examined(&place, &place.path(path)).has("error", "directory-open-to-all", &place.path("open"));
+    }
 }
 
 #[test]
