@@ -1,12 +1,17 @@
 //! Programs that delete what is old.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
 
 use super::length::ADDRESS_MAX;
 use super::patient::Patient;
 use super::report::{Report, Severity};
-use super::tmpfiles::{Rule, exclusion, rule_for};
+use super::tmpfiles::{Rule, Scope, resolve, rules_for};
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     judge(patient, &patient.path, report);
@@ -17,25 +22,19 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 
 /// Of the path, and of what it leads to.
 fn judge(patient: &Patient, given: &Path, report: &mut Report) {
-    // As a cleaner comes to it.
-    let real = given.parent().and_then(|parent| std::fs::canonicalize(parent).ok());
-    let real = real.and_then(|parent| given.file_name().map(|name| parent.join(name)));
-    let path = real.unwrap_or_else(|| given.to_owned());
-    if let Some(Rule { file, path: directory, age }) = rule_for(&path) {
-        let seen = is_seen(patient, &path);
-        let directory = directory.display();
-        let (severity, spares) = if seen {
-            (Severity::Note, "it spares a socket whose server it sees in its own network namespace, and our locks")
-        } else {
-            (Severity::Warning, "and it would not see that a server lives there, which is bound by another name")
-        };
-        let why =
-            format!("systemd-tmpfiles deletes what is older than {age} in {directory} ({}); {spares}", file.display());
-        let remedy = format!(
-            "exclude it by a file in /etc/tmpfiles.d that reads `{}`, or use another directory",
-            exclusion(&path)
-        );
-        report.add(severity, "tmp-cleaner", given, why, remedy);
+    let path = match (given.parent(), given.file_name()) {
+        (Some(parent), Some(name)) => resolve(parent).join(name),
+        _ => given.to_owned(),
+    };
+    let mut rules = rules_for(&path, Scope::System);
+    // Another user's directories are not ours to look for.
+    if patient.server == geteuid().as_raw() {
+        rules.extend(rules_for(&path, Scope::User));
+    }
+    let judged = rules.iter().map(|rule| (spares(patient, rule), rule));
+    // The worst is told: one that spares nothing, and for sure.
+    if let Some((spares, rule)) = judged.min_by_key(|(spares, rule)| (spares.is_some(), !rule.is_sure)) {
+        tell(rule, spares, given, report);
     }
     if let Some(temporary) = temporary_directory(&path) {
         let why = format!(
@@ -48,20 +47,64 @@ fn judge(patient: &Patient, given: &Path, report: &mut Report) {
     }
 }
 
-/// Does a cleaner that comes to this path see that a server lives there? It looks for it in `/proc/net/unix`.
-fn is_seen(patient: &Patient, path: &Path) -> bool {
-    let list = if patient.is_alive() { std::fs::read("/proc/net/unix").ok() } else { None };
-    let Some(list) = list else {
-        // One that is started here will be bound by this name, if it fits.
-        return path.as_os_str().len() <= ADDRESS_MAX && path == patient.path;
+fn tell(rule: &Rule, spares: Option<&str>, given: &Path, report: &mut Report) {
+    let severity = if spares.is_some() { Severity::Note } else { Severity::Warning };
+    let why = format!(
+        "systemd-tmpfiles{} {} what is older than {} in {} ({}{}); {}",
+        if rule.scope == Scope::User { " --user" } else { "" },
+        if rule.is_sure { "deletes" } else { "may delete" },
+        rule.age,
+        rule.directory.display(),
+        rule.file.display(),
+        if rule.is_sure { "" } else { ", where not every line can be judged from here" },
+        spares.map_or_else(
+            || format!(
+                "as {} it would not see that a server lives there, which is bound by another name",
+                rule.name.display()
+            ),
+            |spared| format!("it spares {spared}, and our locks")
+        )
+    );
+    let what = if rule.first == rule.name {
+        "exclude it".to_owned()
+    } else {
+        format!("exclude {}, so that the directories on the way stay when no server is there,", rule.first.display())
     };
-    let end = [b" ", path.as_os_str().as_bytes()].concat();
-    list.split(|&byte| byte == b'\n').any(|line| line.ends_with(&end))
+    let remedy = format!(
+        "{what} by a file in {} that reads `{}`, or use another directory",
+        rule.scope.own_directory().display(),
+        rule.exclusion()
+    );
+    report.add(severity, "tmp-cleaner", given, why, remedy);
+}
+
+/// What keeps the cleaner from deleting the socket. It looks for a server in `/proc/net/unix`, by the name it comes by.
+fn spares(patient: &Patient, rule: &Rule) -> Option<&'static str> {
+    if fs::symlink_metadata(&rule.name).is_ok_and(|data| !data.is_dir() && data.mode() & 0o1000 != 0) {
+        return Some("what has the sticky bit, as the socket here");
+    }
+    let list = if patient.is_alive() { fs::read("/proc/net/unix").ok() } else { None };
+    let is_seen = match list {
+        Some(list) => list.split(|&byte| byte == b'\n').filter_map(bound_name).any(|name| name == rule.name),
+        // One that is started here will be bound by this name, if it fits.
+        None => patient.path == rule.name && rule.name.as_os_str().len() <= ADDRESS_MAX,
+    };
+    is_seen.then_some("a socket whose server it sees in its own network namespace")
+}
+
+/// The eighth word of a line, which may have spaces.
+fn bound_name(line: &[u8]) -> Option<&Path> {
+    let mut rest = line;
+    for _ in 0..7 {
+        let word = rest.trim_ascii_start();
+        rest = word.get(word.iter().position(|&byte| byte == b' ')?..)?;
+    }
+    Some(Path::new(OsStr::from_bytes(rest.trim_ascii_start())))
 }
 
 fn temporary_directory(path: &Path) -> Option<PathBuf> {
     let chosen = std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let chosen = chosen.and_then(|dir| std::fs::canonicalize(dir).ok());
+    let chosen = chosen.and_then(|dir| fs::canonicalize(dir).ok());
     let known = ["/tmp", "/var/tmp"].map(PathBuf::from);
     known.into_iter().chain(chosen).find(|dir| path.starts_with(dir))
 }

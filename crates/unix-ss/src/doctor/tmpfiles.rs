@@ -1,51 +1,70 @@
 //! What systemd-tmpfiles removes by its age: tmpfiles.d(5).
 
+mod age;
+mod line;
+mod pattern;
+mod scope;
 mod words;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, open, statx};
 
-/// The first that has a file of a name has the say about it.
-const DIRECTORIES: [&str; 4] =
-    ["/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/local/lib/tmpfiles.d", "/usr/lib/tmpfiles.d"];
+use line::{Line, parse};
+pub(super) use scope::Scope;
 
-/// A line with an age that concerns a path.
+/// A line with an age, by which a path would be cleaned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
+    pub(super) scope: Scope,
     pub(super) file: PathBuf,
-    /// The directory that is cleaned: a path, or a pattern.
-    pub(super) path: PathBuf,
+    /// The directory that is cleaned.
+    pub(super) directory: PathBuf,
     pub(super) age: String,
+    /// The path, as the cleaner comes to it: through that directory.
+    pub(super) name: PathBuf,
+    /// What is to be excluded: the first that leads from that directory to the path. Of an exclusion for the path alone, the
+    /// directories on the way would go while no server is there.
+    pub(super) first: PathBuf,
+    /// `false`: systemd may pass over the line, or another may keep the path.
+    pub(super) is_sure: bool,
 }
 
-/// A line that keeps the path, and what is below it, from being cleaned.
-pub(super) fn exclusion(path: &Path) -> String {
-    format!("x {}", words::quote(path))
+impl Rule {
+    /// A line that keeps the path, and what leads to it, from being cleaned.
+    pub(super) fn exclusion(&self) -> String {
+        format!("x {}", words::quote(&self.first))
+    }
 }
 
-/// The rule by which the path would be cleaned.
-pub(super) fn rule_for(path: &Path) -> Option<Rule> {
+/// The rules by which the path would be cleaned, given without symbolic links.
+pub(super) fn rules_for(path: &Path, scope: Scope) -> Vec<Rule> {
     let mut files: BTreeMap<OsString, PathBuf> = BTreeMap::new();
-    for directory in DIRECTORIES {
+    for directory in scope.directories() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|extension| extension == "conf") {
-                files.entry(entry.file_name()).or_insert_with(|| entry.path());
+            let name = entry.file_name();
+            if name.as_bytes().ends_with(b".conf") && !name.as_bytes().starts_with(b".") {
+                files.entry(name).or_insert_with(|| entry.path());
             }
         }
     }
-    let mut lines = Vec::new();
-    for file in files.into_values() {
-        // One that is no file, as /dev/null, has the say about its name too, and says nothing.
-        let text = read(&file).unwrap_or_default();
-        lines.extend(text.split(|&byte| byte == b'\n').filter_map(parse).map(|line| (file.clone(), line)));
+    // One that is no file, as /dev/null, has the say about its name too, and says nothing.
+    let texts = files.into_values().map(|file| (read(&file).unwrap_or_default(), file));
+    decide(scope, &lines_of(scope, texts), path)
+}
+
+/// A path without symbolic links, as far as it is there.
+pub(super) fn resolve(path: &Path) -> PathBuf {
+    match (fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => resolve(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
     }
-    decide(&lines, path)
 }
 
 /// A file's bytes; what is no file is not waited for.
@@ -59,192 +78,273 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A line that cleans, or keeps from cleaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
-    kind: u8,
-    /// A pattern of glob(7).
-    path: Vec<u8>,
-    /// `None`: nothing goes by its age.
-    age: Option<String>,
-}
-
-/// `d /tmp 1777 root root 10d`; the rest of it is of no interest here.
-fn parse(line: &[u8]) -> Option<Line> {
-    let line = line.trim_ascii_start();
-    if line.starts_with(b"#") {
-        return None;
-    }
-    let mut words = words::split(line)?.into_iter();
-    let kind = *words.next()?.first()?;
-    // Those that have an age (or, with x and X, keep others from having one).
-    if !b"dDevqQCxX".contains(&kind) {
-        return None;
-    }
-    let path = expand(&words.next()?)?;
-    let age = words.nth(3).map(|age| String::from_utf8_lossy(&age).into_owned());
-    Some(Line { kind, path, age: age.filter(|age| !matches!(age.as_str(), "" | "-")) })
-}
-
-/// The directories that have a specifier. Whatever names the host, the boot or a user is left as what it can be: anything.
-fn expand(path: &[u8]) -> Option<Vec<u8>> {
-    let mut expanded = Vec::new();
-    let mut bytes = path.iter();
-    while let Some(&byte) = bytes.next() {
-        if byte != b'%' {
-            expanded.push(byte);
-            continue;
+fn lines_of(scope: Scope, texts: impl Iterator<Item = (Vec<u8>, PathBuf)>) -> Vec<(PathBuf, Line)> {
+    let mut lines: Vec<(PathBuf, Line)> = Vec::new();
+    for (text, file) in texts {
+        for line in text.split(|byte| b"\n\r\0".contains(byte)).filter_map(|line| parse(line, scope)) {
+            if !lines.iter().any(|(_, earlier)| line.is_double_of(earlier)) {
+                lines.push((file.clone(), line));
+            }
         }
-        expanded.extend_from_slice(match bytes.next()? {
-            b't' => b"/run",
-            b'T' => b"/tmp",
-            b'V' => b"/var/tmp",
-            b'S' => b"/var/lib",
-            b'C' => b"/var/cache",
-            b'L' => b"/var/log",
-            b'h' => b"/root",
-            b'%' => b"%",
-            _ => b"*",
-        });
     }
-    Some(expanded)
+    lines
 }
 
-/// The line of the nearest directory above has the say, or one for the path itself.
-fn decide(lines: &[(PathBuf, Line)], path: &Path) -> Option<Rule> {
-    let ancestors: Vec<&Path> = path.ancestors().collect();
-    for (height, ancestor) in ancestors.into_iter().enumerate() {
-        let matching = lines.iter().filter(|(_, line)| matches(&line.path, ancestor));
-        let matching: Vec<_> = matching.collect();
-        // x keeps all that is below as well, X the thing itself.
-        if matching.iter().any(|(_, line)| line.kind == b'x' || line.kind == b'X' && height == 0) {
+fn decide(scope: Scope, lines: &[(PathBuf, Line)], path: &Path) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (file, line) in lines.iter().filter(|(_, line)| line.may_clean()) {
+        let Some(age) = age_of(line, lines) else { continue };
+        for directory in directories(line, path) {
+            let Some((name, first, is_sure)) = reached(lines, &directory, path, age.starts_with('~')) else { continue };
+            let (file, age, is_sure) = (file.clone(), age.clone(), is_sure && line.is_sure);
+            rules.push(Rule { scope, file, directory, age, name, first, is_sure });
+        }
+    }
+    rules
+}
+
+/// Of `X` it is that of the directory above, of the first line for one, but for the tilde.
+fn age_of(line: &Line, lines: &[(PathBuf, Line)]) -> Option<String> {
+    let path = path_of(&line.path);
+    let mut above = lines.iter().map(|(_, other)| other).filter(|other| b"dDvqQ".contains(&other.kind));
+    let same = above.clone().find(|other| path_of(&other.path) == path);
+    let above = same.or_else(|| above.find(|other| path.starts_with(path_of(&other.path))));
+    let Some(inherited) = above.filter(|_| line.kind == b'X').and_then(|other| other.age.as_ref()) else {
+        return line.age.clone();
+    };
+    let tilde = if line.age.as_ref().is_some_and(|age| age.starts_with('~')) { "~" } else { "" };
+    Some(format!("{tilde}{}", inherited.trim_start_matches('~')))
+}
+
+/// Those that the line has cleaned and that may lead to the path.
+fn directories(line: &Line, path: &Path) -> Vec<PathBuf> {
+    // A pattern of `x` has others not cleaned, and itself is cleaned as a name.
+    if !line.is_pattern || line.kind == b'x' {
+        // Without slashes that are not needed.
+        return vec![path_of(&line.path).components().collect()];
+    }
+    let mut all = Vec::new();
+    for pattern in pattern::braces(&line.path) {
+        let mut found = vec![PathBuf::from("/")];
+        for part in pattern::parts_of(&pattern).skip(1) {
+            found = found.iter().flat_map(|directory| entries(directory, part, path)).collect();
+        }
+        all.extend(found);
+    }
+    all
+}
+
+/// What matches a part of a pattern. Of the path itself also what is not there yet.
+fn entries(directory: &Path, part: &[u8], path: &Path) -> Vec<PathBuf> {
+    if let Some(name) = pattern::only_name(part) {
+        return vec![directory.join(path_of(&name))];
+    }
+    // One that is to be listed is not followed either.
+    if directory.is_symlink() {
+        return Vec::new();
+    }
+    let next = path.strip_prefix(resolve(directory)).ok().and_then(|rest| rest.components().next());
+    let next = next.map(|part| part.as_os_str().to_owned());
+    let others = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let others = others.filter(|name| Some(name) != next.as_ref()).collect::<Vec<_>>();
+    let names = next.into_iter().chain(others).filter(|name| pattern::fits(part, name.as_bytes()));
+    names.map(|name| directory.join(name)).collect()
+}
+
+/// How the cleaner of a directory comes to the path, what it meets first, and whether that is sure.
+fn reached(
+    lines: &[(PathBuf, Line)],
+    directory: &Path,
+    path: &Path,
+    spares_its_own: bool,
+) -> Option<(PathBuf, PathBuf, bool)> {
+    // A link that is to be cleaned is not followed, one on the way there is.
+    if directory.is_symlink() {
+        return None;
+    }
+    let rest = path.strip_prefix(resolve(directory)).ok()?;
+    let first = directory.join(rest.components().next()?);
+    let (mut name, mut is_sure) = (directory.to_owned(), true);
+    for part in rest.components() {
+        name.push(part);
+        if is_mount(&name) {
             return None;
         }
-        if height == 0 {
-            // A line of its own keeps a file from being cleaned with its directory.
-            if !matching.is_empty() {
-                return None;
-            }
-            continue;
-        }
-        if let Some((file, line)) = matching.iter().find(|(_, line)| line.kind != b'X') {
-            let age = line.age.clone()?;
-            // Spares what is in the directory itself.
-            if height == 1 && age.starts_with('~') {
-                return None;
-            }
-            return Some(Rule { file: file.clone(), path: OsString::from_vec(line.path.clone()).into(), age });
+        // One that has a line is left to that.
+        match lines.iter().filter(|(_, line)| line.is_for(&name)).map(|(_, line)| line.is_sure).max() {
+            Some(true) => return None,
+            Some(false) => is_sure = false,
+            None => {}
         }
     }
-    None
+    if spares_its_own && first == name { None } else { Some((name, first, is_sure)) }
 }
 
-/// glob(7), without a `*` that matches a slash.
-fn matches(mut pattern: &[u8], path: &Path) -> bool {
-    while let Some(shorter) = pattern.strip_suffix(b"/") {
-        pattern = shorter;
-    }
-    let parts = |path| <[u8]>::split(path, |&byte| byte == b'/');
-    let (patterns, parts) = (parts(pattern), parts(path.as_os_str().as_bytes()));
-    patterns.clone().count() == parts.clone().count() && patterns.zip(parts).all(|(pattern, part)| glob(pattern, part))
+fn is_mount(path: &Path) -> bool {
+    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::empty())
+        .is_ok_and(|data| data.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Of `[...]` it takes any letter.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'\\', rest)), Some((one, name))) => {
-            rest.first() == Some(one) && glob(rest.get(1..).unwrap_or_default(), name)
-        }
-        (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| glob(rest, name.get(skip..).unwrap_or_default())),
-        (Some((b'?', rest)), Some((_, name))) => glob(rest, name),
-        (Some((b'[', rest)), Some((_, name))) => match rest.iter().skip(1).position(|&byte| byte == b']') {
-            Some(end) => glob(rest.get(end + 2..).unwrap_or_default(), name),
-            None => false,
-        },
-        (Some((one, rest)), Some((other, name))) => one == other && glob(rest, name),
-        _ => false,
-    }
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
+    use std::os::unix::fs::symlink;
 
-    use rustix::fs::{CWD, FileType, mknodat};
+    use rustix::fs::{FileType, mknodat};
 
     use super::*;
 
-    fn decided(config: &str, path: impl AsRef<Path>) -> Option<(PathBuf, String)> {
-        let lines = config.lines().filter_map(|line| parse(line.as_bytes()));
-        let lines: Vec<_> = lines.map(|line| (PathBuf::from("c"), line)).collect();
-        decide(&lines, path.as_ref()).map(|rule| (rule.path, rule.age))
+    fn rules(config: &str, path: impl AsRef<Path>) -> Vec<Rule> {
+        let texts = [(config.as_bytes().to_vec(), PathBuf::from("c"))];
+        decide(Scope::System, &lines_of(Scope::System, texts.into_iter()), path.as_ref())
     }
 
-    fn some(path: &str, age: &str) -> Option<(PathBuf, String)> {
-        Some((PathBuf::from(path), age.to_owned()))
-    }
-
-    #[test]
-    fn the_nearest_directory_with_an_age_has_the_say() {
-        let config = "# comment\nq /tmp 1777 root root 10d\nd /tmp/keep 0755 root root -\ne /tmp/*/short - - - 1h\n";
-        assert_eq!(decided(config, "/tmp/s"), some("/tmp", "10d"));
-        assert_eq!(decided(config, "/tmp/a/b/s"), some("/tmp", "10d"));
-        assert_eq!(decided(config, "/tmp/keep/s"), None);
-        assert_eq!(decided(config, "/tmp/a/short/s"), some("/tmp/*/short", "1h"));
-        assert_eq!(decided(config, "/tmpfile/s"), None);
-        assert_eq!(decided(config, "/run/s"), None);
-        assert_eq!(decided("D! %t/app 0755 root root 5m", "/run/app/s"), some("/run/app", "5m"));
-        assert_eq!(decided("r /tmp/s\nf /tmp/s 0644 - - 3d", "/tmp/s"), None);
+    /// The directories that are cleaned, and the ages.
+    #[track_caller]
+    fn cleans(config: &str, path: impl AsRef<Path>, expected: &[(&str, &str)]) {
+        let rules = rules(config, path);
+        let found: Vec<_> = rules.iter().map(|rule| (rule.directory.to_str().expect("UTF-8"), &*rule.age)).collect();
+        assert_eq!(found, expected, "{config}");
     }
 
     #[test]
-    fn what_is_excluded_stays() {
-        let config = "q /tmp 1777 root root 10d\nx /tmp/mine\nX /tmp/one/s\nx /tmp/systemd-private-%b-*\n";
-        assert_eq!(decided(config, "/tmp/mine/deep/s"), None);
-        assert_eq!(decided(config, "/tmp/one/s"), None);
-        assert_eq!(decided(config, "/tmp/one/other"), some("/tmp", "10d"));
-        assert_eq!(decided(config, "/tmp/systemd-private-1-x/s"), None);
-        assert_eq!(decided("q /tmp - - - 1d\nd /tmp/s - - - -", "/tmp/s"), None, "a line of its own");
+    fn each_directory_with_an_age_is_cleaned_but_for_what_has_a_line() {
+        let config = "# comment\nq /t 1777 root root 10d\nd /t/keep 0755 root root -\ne /t/*/short - - - 1h\n";
+        cleans(config, "/t/s", &[("/t", "10d")]);
+        cleans(config, "/t/a/b/s", &[("/t", "10d")]);
+        cleans(config, "/t/keep/s", &[]);
+        cleans(config, "/t/a/short/s", &[("/t/a/short", "1h")]);
+        cleans(config, "/tfile/s", &[]);
+        cleans(config, "/t", &[]);
+        cleans("D %t/no-app 0755 root root 5m", "/run/no-app/s", &[("/run/no-app", "5m")]);
+        cleans("d /t - - - infinity", "/t/s", &[]);
+        for kind in ["r", "R", "z", "L", "p", "f", "x", "X", "d"] {
+            cleans(&format!("d /t - - - 1s\n{kind} /t/s"), "/t/s", &[]);
+            cleans(&format!("{kind} /t/a\nd /t - - - 1s"), "/t/other/s", &[("/t", "1s")]);
+        }
+        cleans("d /t - - - 1s\nC /t/sub", "/t/sub/s", &[("/t", "1s")]);
+        cleans("d /t - - - 1s\nC /t/sub - - - - /etc", "/t/sub/s", &[]);
     }
 
     #[test]
-    fn a_line_is_read_with_its_quotes() {
-        assert_eq!(decided("d \"/tmp/e 7\" - - - 1s", "/tmp/e 7/s"), some("/tmp/e 7", "1s"));
-        assert_eq!(decided("d /tmp/e\\x207 '' \"\" - 1s", "/tmp/e 7/s"), some("/tmp/e 7", "1s"));
-        assert_eq!(decided("# it's\nd \"/tmp\n", "/tmp/s"), None);
-    }
-
-    #[test]
-    fn an_age_with_a_tilde_spares_what_is_in_the_directory_itself() {
-        assert_eq!(decided("d /run/app - - - ~1s", "/run/app/s"), None);
-        assert_eq!(decided("d /run/app - - - ~1s", "/run/app/sub/s"), some("/run/app", "~1s"));
-    }
-
-    #[test]
-    fn an_exclusion_means_its_path_alone() {
-        for path in ["/tmp/a b/s", "/tmp/50%/s", "/tmp/*/s", "/tmp/[a]?\\/s", "/tmp/it's \"s\"/s", "/tmp/a\nb\u{e9}/s"]
-        {
-            let config = format!("q /tmp - - - 1d\n{}", exclusion(Path::new(path)));
-            assert_eq!(decided(&config, path), None, "{config}");
-            assert_eq!(decided(&config, "/tmp/x/s"), some("/tmp", "1d"), "{config}");
+    fn of_the_lines_for_a_path_the_first_counts_and_patterns_apart() {
+        cleans("d /t - - - -\nd /t - - - 1s", "/t/s", &[]);
+        cleans("f /t\nd+ /t - - - 1s", "/t/s", &[]);
+        cleans("x /t\ne /t - - - 1s", "/t/s", &[]);
+        for line in ["R /t - - - 1s\ne", "d /t\ne", "x /t\nd", "z /t\nd", "z /t\ne", "d /t - no-such-user-1\nd"] {
+            cleans(&format!("{line} /t - - - 1s"), "/t/s", &[("/t", "1s")]);
         }
     }
 
     #[test]
-    fn an_exclusion_of_a_name_that_is_no_text_is_read_as_well() {
-        let path = Path::new(OsStr::from_bytes(b"/tmp/\xff*/s"));
-        let config = format!("q /tmp - - - 1d\n{}", exclusion(path));
-        assert_eq!(decided(&config, path), None, "{config}");
-        assert_eq!(decided(&config, OsStr::from_bytes(b"/tmp/\xfe/s")), some("/tmp", "1d"), "{config}");
+    fn what_is_excluded_stays() {
+        let config = "q /t 1777 root root 10d\nx /t/mine\nX /t/one/s\nx /t/systemd-private-%%-*\n";
+        cleans(config, "/t/mine/deep/s", &[]);
+        cleans(config, "/t/one/s", &[]);
+        cleans(config, "/t/one/other", &[("/t", "10d")]);
+        cleans(config, "/t/systemd-private-%-x/s", &[]);
+        cleans("e /t - - - 1s\nx /t/*", "/t/.hidden/s", &[("/t", "1s")]);
+        cleans("e /t - - - 1s\nx! /t/k", "/t/k/s", &[("/t", "1s")]);
+        cleans("e /t - - - 1s\nx /t/{x,y}", "/t/x/s", &[("/t", "1s")]);
+        // With an age they clean as well: x its own name, X what matches.
+        cleans("x /t/j - - - 1s", "/t/j/s", &[("/t/j", "1s")]);
+        cleans("x /t/* - - - 1s", "/t/j/s", &[]);
+        cleans("X /t/* - - - 1s", "/t/j/s", &[("/t/j", "1s")]);
     }
 
     #[test]
-    fn a_pattern_stays_within_a_name() {
-        let matches = |pattern: &str, path| matches(pattern.as_bytes(), Path::new(path));
-        assert!(matches("/a/*", "/a/b") && !matches("/a/*", "/a/b/c") && matches("/a//", "/a"));
-        assert!(matches("/a/x?[0-9]", "/a/xy7") && !matches("/a/x?[0-9]", "/a/xy"));
-        assert!(!matches("/a/[", "/a/b"));
+    fn what_is_below_an_x_in_capitals_has_the_age_of_its_directory() {
+        cleans("d /t - - - 1s\nX /t/x", "/t/x/s", &[("/t/x", "1s")]);
+        cleans("d /t - - - 9d\nd /t/a - - - 1s\nX /t/a/x", "/t/a/x/s", &[("/t/a/x", "9d")]);
+        cleans("d /t - - - 9d\nX /t/x - - - 1s\nd /t/x - - - 2s", "/t/x/s", &[("/t/x", "2s"), ("/t/x", "2s")]);
+        cleans("d /t - - - ~1s\nX /t/x", "/t/x/s", &[("/t/x", "1s")]);
+        cleans("d /t - - - 1s\nX /t/x - - - ~2s", "/t/x/s", &[]);
+        cleans("e /t - - - 1s\nX /t/x", "/t/x/s", &[]);
+        cleans("d /t\nX /t/x - - - 1s", "/t/x/s", &[("/t/x", "1s")]);
+    }
+
+    #[test]
+    fn a_pattern_is_one_only_where_the_kind_of_line_says_so() {
+        cleans("e /t/{x,y} - - - 1s", "/t/x/s", &[("/t/x", "1s")]);
+        cleans("e /t/[ab]?/* - - - 1s", "/t/ax/y/s", &[("/t/ax/y", "1s")]);
+        cleans("e /t/* - - - 1s", "/t/.z/s", &[]);
+        cleans("d /t/* - - - 1s", "/t/x/s", &[]);
+        cleans("d /t/* - - - 1s", "/t/*/s", &[("/t/*", "1s")]);
+        cleans("d //t//./hh/ - - - 1s", "/t/hh/s", &[("/t/hh", "1s")]);
+    }
+
+    #[test]
+    fn a_line_is_read_with_its_quotes() {
+        cleans("d \"/t/e 7\" - - - 1s", "/t/e 7/s", &[("/t/e 7", "1s")]);
+        cleans("d '/t/e'\\ 7 '' \"\" - 1s it's", "/t/e 7/s", &[("/t/e 7", "1s")]);
+        cleans("# it's\rd \"/t\n", "/t/s", &[]);
+    }
+
+    #[test]
+    fn an_age_with_a_tilde_spares_what_is_in_the_directory_itself() {
+        cleans("d /t - - - ~1s", "/t/s", &[]);
+        cleans("d /t - - - ~1s", "/t/sub/s", &[("/t", "~1s")]);
+    }
+
+    #[test]
+    fn links_on_the_way_to_a_directory_are_followed_and_give_the_path_another_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let dir = dir.path().canonicalize().expect("a path");
+        fs::create_dir_all(dir.join("real/sub")).expect("directories");
+        symlink("real", dir.join("link")).expect("a link");
+        let (path, place) = (dir.join("real/sub/s"), dir.display());
+        for pattern in ["link/sub", "l*/sub", r"{link,x}/su\\b", "real/../link/sub"] {
+            let found = rules(&format!("e {place}/{pattern} - - - 1s"), &path);
+            assert!(
+                matches!(&*found, [rule] if rule.name.ends_with("link/sub/s") && rule.first == rule.name),
+                "{found:?}"
+            );
+        }
+        let names: Vec<_> =
+            rules(&format!("e {place}/*/sub - - - 1s"), &path).into_iter().map(|rule| rule.name).collect();
+        assert_eq!(names, [path.clone(), dir.join("link/sub/s")]);
+        // Whoever keeps the path must know the cleaner's name for it.
+        let found = rules(&format!("d {place}/link/sub - - - 1s\nx {place}/real/sub/s"), &path);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(rules(&format!("d {place}/link/sub - - - 1s\nx {place}/link/sub/s"), &path), []);
+        // One that is to be cleaned or listed itself is not followed.
+        assert_eq!(rules(&format!("e {place}/link/* - - - 1s"), &path), []);
+        assert_eq!(rules(&format!("e {place}/link - - - 1s"), dir.join("real/s")), []);
+        cleans("d /var/run/no-app - - - 1s", "/run/no-app/s", &[("/run/no-app", "1s")]);
+    }
+
+    #[test]
+    fn a_line_that_may_count_or_not_makes_the_rule_unsure() {
+        for config in [
+            "d /t - no-such-user-1 - 1s",
+            "d /t - - - 1s\nd /t/s - no-such-user-1",
+            "d /t/ - - - 1s\nx /t/%z",
+            "e /%z - - - 1s",
+        ] {
+            let rules = rules(config, "/t/s");
+            assert!(matches!(&*rules, [Rule { is_sure: false, .. }]), "{config} {rules:?}");
+        }
+        assert!(matches!(&*rules("d /t - root root 1s", "/t/s"), [Rule { is_sure: true, .. }]));
+    }
+
+    #[test]
+    fn an_exclusion_keeps_all_that_leads_to_the_path() {
+        for name in [&b"a b"[..], b"50%", b"*", b"[a]?\\", b"it's \"s\"", b"{a,b}", b"a\nb\xc3\xa9", b"\xff*"] {
+            for rest in ["s", "deep/s"] {
+                let path = Path::new("/t").join(OsStr::from_bytes(name)).join(rest);
+                let rules_of = |config: &str, path: &Path| rules(config, path);
+                let found = rules_of("q /t - - - 1d", &path);
+                let [rule] = &*found else { panic!("{found:?}") };
+                assert_eq!(rule.first, Path::new("/t").join(OsStr::from_bytes(name)));
+                let config = format!("q /t - - - 1d\n{}", rule.exclusion());
+                cleans(&config, &path, &[]);
+                cleans(&config, &rule.first, &[]);
+                cleans(&config, "/t/x/s", &[("/t", "1d")]);
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `doctor`: each thing that is wrong or risky is found, with its remedy, and nothing is changed.
 
+mod cleaners;
 #[path = "../common/mod.rs"]
 mod common;
 mod listeners;
