@@ -30,8 +30,8 @@ pub enum LockScope {
     /// there nothing else tells a dead server from a busy one.
     ///
     /// For servers whose state must not be touched by a second one while the first still drains, and for file systems
-    /// on which a refused connection does not prove death but a flock is seen by all hosts: NFS (without the mount option
-    /// `local_lock`), SMB, Ceph, GFS2, OCFS2. On FUSE, 9p and virtiofs each kernel may keep flocks of its own, and a
+    /// on which a refused connection does not prove death but a flock is seen by all hosts: NFSv3 (without the mount option
+    /// `local_lock`), Ceph, GFS2, OCFS2. On SMB, FUSE, 9p and virtiofs each kernel may keep flocks of its own, and a
     /// refusal stays [`CannotTell`](crate::ErrorKind::CannotTell). All servers of one path should use the same scope: those of
     /// [`Startup`](LockScope::Startup) do not look at this lock.
     Lifetime,

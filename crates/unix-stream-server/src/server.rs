@@ -298,7 +298,7 @@ impl ServerSocket {
 
     /// The listener alone, for a program that leaves its path behind on purpose or removes it by other means. A dead
     /// socket stays there once the listener is closed; the next start replaces it. A life lock is given back, so that on file
-    /// systems where a refusal proves nothing the next start fails with [`CannotTell`](ErrorKind::CannotTell).
+    /// systems where a refusal proves nothing the next start fails with [`CannotTell`](crate::ErrorKind::CannotTell).
     ///
     /// Where the path is to be removed, use [`into_parts`](Self::into_parts).
     #[must_use]

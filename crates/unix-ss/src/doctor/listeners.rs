@@ -75,7 +75,7 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
     };
     let name = program(pid).map_or_else(String::new, |name| format!(", {name}"));
     let why = format!(
-        "process {pid} (uid {uid}{name}) still listens on a socket that was bound to this path, which leads elsewhere by now: \
+        "process {pid} (uid {uid}{name}) still listens on a socket that was bound to this path, which leads elsewhere or nowhere by now: \
          no client gets to it by this path"
     );
     if patient.inspection.mode.is_some_and(|mode| mode & REPLACEABLE != 0) && patient.is_alive() {

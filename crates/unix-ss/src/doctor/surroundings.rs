@@ -17,7 +17,7 @@ use super::shell::quote;
 use crate::users;
 
 /// Types of file systems whose flocks are seen by all who share them, so that a life lock proves a death.
-const SHARES_LOCKS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "gfs2", "ocfs2"];
+const SHARES_LOCKS: [&str; 4] = ["nfs", "ceph", "gfs2", "ocfs2"];
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     judge_file_system(patient, report);
@@ -46,8 +46,8 @@ fn judge_file_system(patient: &Patient, report: &mut Report) {
         let or_life = if shares_locks { ", or --lock-scope lifetime" } else { "" };
         report.warning("file-system-not-local", parent, why, format!("use a local directory, as /run{or_life}"));
         // On a local one it works; and nobody's lock there is to be disturbed.
-        if has_no_flock(parent) {
-            let why = format!("the file system (type {kind}) knows no flock: the lock of a killed starter stays");
+        if kind == "nfs4" || has_no_flock(parent) {
+            let why = format!("the file system (type {kind}) has no flock for our locks: no server can start there");
             report.error("file-system-without-flock", parent, why, "use another directory, as /run");
         }
     }

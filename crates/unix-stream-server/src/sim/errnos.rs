@@ -1,7 +1,7 @@
 //! Every errno that each call of the seam can give, from the manual pages: the table by which calls are made to fail.
 //!
-//! Left out: EFAULT and EBADF, which only a fault of ours could give (no pointer and no descriptor number is made up);
-//! ECONNREFUSED of connect(), which would be a lie while somebody listens, and the kernel tells none; EINTR where the seam tries again by itself, except as a storm of signals that outlasts it.
+//! Left out: EFAULT and EBADF, which only a fault of ours could give (no pointer and no descriptor number is made up), but
+//! for the EBADF of flock() on NFSv4; ECONNREFUSED of connect(), which would be a lie while somebody listens, and the kernel tells none; EINTR where the seam tries again by itself, except as a storm of signals that outlasts it.
 
 use rustix::io::Errno;
 
@@ -171,4 +171,4 @@ pub(super) fn passing(call: Call) -> Vec<Errno> {
 }
 
 /// By these a file system says that it has no flock().
-pub(super) const NO_FLOCK: [Errno; 3] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+pub(super) const NO_FLOCK: [Errno; 4] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::BADF];

@@ -244,12 +244,11 @@ const LOCAL_FILE_SYSTEMS: [u32; 16] = [
     0x7371_7368, // squashfs
 ];
 
-/// File systems whose flocks other hosts see: NFS (as byte-range locks, since Linux 2.6.12; not with the mount option
-/// `local_lock`), SMB, Ceph, GFS2, OCFS2. Not FUSE, 9p and virtiofs, which keep flocks in each kernel unless told.
-const SHARED_WITH_LOCKS: [u32; 6] = [
+/// File systems whose flocks other hosts see: NFSv3 (as byte-range locks, since Linux 2.6.12; not with the mount option
+/// `local_lock`), Ceph, GFS2, OCFS2. On NFSv4 no lock of ours can be had (flock(2)), and so nothing is concluded from one. Not SMB,
+/// which shares flocks since Linux 5.5 alone; nor FUSE, 9p and virtiofs, which keep them in each kernel unless told.
+const SHARED_WITH_LOCKS: [u32; 4] = [
     0x0000_6969, // NFS
-    0xff53_4d42, // CIFS
-    0xfe53_4d42, // SMB2
     0x00c3_6400, // Ceph
     0x0116_1970, // GFS2
     0x7461_636f, // OCFS2

@@ -113,8 +113,9 @@ impl<S: Sys> Protocol<'_, S> {
     /// The error for a lock file of our own that cannot be flocked.
     fn no_flock(&self, name: &CStr, errno: Errno) -> Error {
         // Only where flock is no operation of the file system at all is it certain that nobody else has taken the
-        // file over in the meantime. On a passing error it stays, for the next of ours to take over.
-        if matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) {
+        // file over in the meantime. On a passing error it stays, for the next of ours to take over. BADF is NFSv4's answer,
+        // which wants a file that is open for writing (flock(2)), as nobody can open one of ours that is left.
+        if matches!(errno, Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF) {
             let _ = self.sys.unlink(&self.place.dir, name);
         }
         self.failed("flock the lock file", errno)
