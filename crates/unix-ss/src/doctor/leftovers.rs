@@ -13,7 +13,7 @@ use unix_stream_server::{Leftover, LockState};
 use super::held::{holder, tried_holder};
 use super::patient::{Found, Patient};
 use super::report::{Report, Severity};
-use super::shell::quote;
+use super::shell::{as_user, quote};
 use crate::message::reason;
 
 const AGAIN: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let twice = Twice::look(patient, [&lock].into_iter().chain(&others));
     judge_lock(patient, &lock, twice.stays(&lock, |now| now.inspection.lock == patient.inspection.lock), report);
     for lock in others.iter().filter(|lock| twice.stays(lock, |_| true)) {
-        judge_other_lock(lock, report);
+        judge_other_lock(patient, lock, report);
     }
     for found in &patient.swept.found {
         if twice.stays(&found.path, |now| now.swept.found.contains(found)) {
@@ -93,10 +93,10 @@ fn judge_lock(patient: &Patient, lock: &Path, stays: bool, report: &mut Report) 
         LockState::Left { .. } | LockState::Foreign { .. } if !stays => {}
         LockState::Left { uid } if patient.may_open(uid) => {
             let why = "a starter of ours was killed while it held the lock; the next start takes it over";
-            report.warning("lock-left", lock, why, format!("nothing, or: {}", patient.clean()));
+            report.warning("lock-left", lock, why, format!("nothing, or {}", as_user(uid, &patient.clean())));
         }
         LockState::Left { uid } => left_by_another(patient, lock, uid, Severity::Error, report),
-        LockState::Foreign { uid } => foreign(lock, uid, report),
+        LockState::Foreign { uid } => foreign(patient, lock, uid, report),
         LockState::Unknown { errno } => unknown(lock, Errno::from_raw_os_error(errno), report),
         _ => {}
     }
@@ -132,12 +132,35 @@ fn kept_out(lock: &Path) -> &'static str {
     }
 }
 
-fn foreign(lock: &Path, uid: u32, report: &mut Report) {
+fn foreign(patient: &Patient, lock: &Path, uid: u32, report: &mut Report) {
     let kept_out = kept_out(lock);
     // Without the path's own lock nobody starts.
     let is_others = lock.extension().is_some_and(|end| end == "owner" || end == "start");
-    let severity = if is_others { Severity::Warning } else { Severity::Error };
-    if symlink_metadata(lock).is_ok_and(|data| is_marked(&data) && data.nlink() > 1) {
+    let severity = match patient.is_alive() {
+        // As a rule that server's own.
+        true => Severity::Note,
+        false if is_others => Severity::Warning,
+        false => Severity::Error,
+    };
+    let data = symlink_metadata(lock).ok();
+    let linked = data.as_ref().is_some_and(|data| is_marked(data) && data.nlink() > 1);
+    // What somebody holds is not to be removed.
+    if let Some(holder) = tried_holder(lock) {
+        let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+        let why = format!(
+            "{who} holds it, and it has {}: {kept_out}",
+            if linked {
+                "a second link, so that no start will take it over"
+            } else {
+                "not the mark of our locks: of another program, or on a file system that drops the sticky bit, where the \
+                    locks of the killed stay"
+            }
+        );
+        let remedy = "leave it; if it is of no other program, use a file system that keeps all of a mode";
+        report.add(severity, "lock-unmarked", lock, why, remedy.to_owned());
+        return;
+    }
+    if linked {
         let why = format!(
             "it is one of our locks, to which somebody has made a second link, so that no start takes it over: {kept_out}"
         );
@@ -146,28 +169,22 @@ fn foreign(lock: &Path, uid: u32, report: &mut Report) {
             quote(lock.parent().unwrap_or(lock)),
             quote(lock)
         );
-        report.add(severity, "lock-linked", lock, why, remedy);
-        return;
+        report.add(severity, "lock-linked", lock, why, as_user(uid, &remedy));
+    } else if data.is_some_and(|data| !data.is_file()) {
+        let why = format!("it is no lock and no regular file, and {kept_out}");
+        let remedy = "choose another path, or move it away if nobody needs it";
+        report.add(severity, "lock-foreign", lock, why, remedy.to_owned());
+    } else {
+        let why = format!("it was made by another program (git, say) of uid {uid}, and {kept_out}");
+        report.add(severity, "lock-foreign", lock, why, as_user(uid, "if no such program runs, remove it"));
     }
-    if let Some(holder) = tried_holder(lock) {
-        let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
-        let why = format!(
-            "{who} holds it, and it has not the mark of our locks: of another program, or on a file system that drops the \
-             sticky bit, where the locks of the killed stay; {kept_out}"
-        );
-        let remedy = "leave it; use a directory on a file system that keeps all of a mode";
-        report.add(severity, "lock-unmarked", lock, why, remedy.to_owned());
-        return;
-    }
-    let why = format!("it was made by another program (git, say) of uid {uid}, and {kept_out}");
-    report.add(severity, "lock-foreign", lock, why, "if no such program runs, remove it".to_owned());
 }
 
 /// The life lock and the start lock: only whether they are ours.
-fn judge_other_lock(lock: &Path, report: &mut Report) {
+fn judge_other_lock(patient: &Patient, lock: &Path, report: &mut Report) {
     let Ok(data) = symlink_metadata(lock) else { return };
     if !is_marked(&data) || data.nlink() > 1 {
-        foreign(lock, data.uid(), report);
+        foreign(patient, lock, data.uid(), report);
     }
 }
 

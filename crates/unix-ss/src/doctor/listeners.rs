@@ -71,7 +71,10 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
     // A service manager's, or of a container: not to be ended for a socket.
     let end = match pid {
         1 => "restart the socket unit that has it (systemctl list-sockets), or the container".to_owned(),
-        pid => format!("end it (kill {pid}, and kill -CONT {pid} if it is stopped) and start it anew"),
+        pid => format!(
+            "unless clients get to it by another path, since it was moved or a link on the way was changed, end it (kill {pid}, \
+             and kill -CONT {pid} if it is stopped) and start it anew"
+        ),
     };
     let name = program(pid).map_or_else(String::new, |name| format!(", {name}"));
     let why = format!(

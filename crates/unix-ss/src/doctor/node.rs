@@ -12,7 +12,7 @@ use unix_stream_server::PathState;
 use super::patient::Patient;
 use super::report::Report;
 use super::rights::{Rights, WRITE, Who, list};
-use super::shell::quote;
+use super::shell::{as_user, quote};
 use crate::message::reason;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
@@ -25,7 +25,9 @@ fn judge_link(patient: &Patient, report: &mut Report) {
     let Some(target) = &patient.inspection.target else { return };
     if patient.inspection.state == PathState::Absent {
         let why = format!("it is a symbolic link to {}, which is not there", target.display());
-        report.error("symlink-dangling", &patient.path, why, "remove the link; no server of this kind is put at one");
+        let remedy =
+            "start the server that it leads to, or remove the link, if there is none: no server is put at a link";
+        report.error("symlink-dangling", &patient.path, why, remedy);
         return;
     }
     let why = format!(
@@ -60,7 +62,8 @@ fn judge_state(patient: &Patient, report: &mut Report) {
         PathState::Dead if is_mount_point(&patient.home) => {
             let why =
                 "nobody listens on the socket, and it is a mount point: as such it can be neither removed nor replaced";
-            let remedy = format!("umount {}, or start its server where the mount comes from", quote(&patient.home));
+            let umount = as_user(0, &format!("umount {}", quote(&patient.home)));
+            let remedy = format!("{umount}; a server's new socket has to be mounted anew");
             report.error("socket-dead", path, why, remedy);
         }
         PathState::Dead => {
@@ -128,7 +131,8 @@ fn judge_rights(patient: &Patient, report: &mut Report) {
     let rights = Rights::of(path, socket);
     let Some(who) = who_connects(&rights) else {
         let why = format!("mode {mode:04o} lets nobody connect but root: connecting takes the right to write");
-        report.warning("socket-closed", path, why, format!("chmod u+w {}, or --mode 600", quote(path)));
+        let remedy = as_user(owner, &format!("chmod u+w {}, or --mode 600", quote(path)));
+        report.warning("socket-closed", path, why, remedy);
         return;
     };
     let by_acl = if rights.has_acl() { " and an access control list (getfacl)" } else { "" };

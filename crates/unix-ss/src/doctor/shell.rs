@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::process::geteuid;
+
 use crate::message::misleads;
 
 /// One word for a POSIX shell, on one line, and no option: as it is where that is safe, else `'...'`. Bytes that would
@@ -18,6 +20,15 @@ pub(super) fn quote(word: impl AsRef<OsStr>) -> String {
         Some(text) if !text.is_empty() && bytes.iter().all(is_plain) => format!("{dot}{text}"),
         Some(text) => format!("'{dot}{}'", text.replace('\'', r"'\''")),
         None => format!("$'{dot}{}'", escaped(bytes)),
+    }
+}
+
+/// A command that only its user, or root, can give: says so to others.
+pub(super) fn as_user(user: u32, command: &str) -> String {
+    match user {
+        _ if [0, user].contains(&geteuid().as_raw()) => command.to_owned(),
+        0 => format!("as root: {command}"),
+        user => format!("as uid {user} or root: {command}"),
     }
 }
 

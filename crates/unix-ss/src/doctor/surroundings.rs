@@ -13,7 +13,7 @@ use unix_stream_server::{PathState, is_local};
 
 use super::patient::Patient;
 use super::report::{Report, Severity};
-use super::shell::quote;
+use super::shell::{as_user, quote};
 use crate::users;
 
 /// Types of file systems whose flocks are seen by all who share them, so that a life lock proves a death.
@@ -32,7 +32,9 @@ fn judge_file_system(patient: &Patient, report: &mut Report) {
     let is_mounted_so = data.as_ref().is_ok_and(|data| data.f_flag.contains(StatVfsMountFlags::RDONLY));
     if is_mounted_so || accessat(CWD, parent, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ROFS) {
         let why = "the file system is read-only: neither a socket nor its lock can be made there, or removed";
-        report.error("file-system-read-only", parent, why, "use a directory that can be written to, as /run");
+        let severity = if patient.is_alive() { Severity::Note } else { Severity::Error };
+        let remedy = "use a directory that can be written to, as /run".to_owned();
+        report.add(severity, "file-system-read-only", parent, why.to_owned(), remedy);
     } else if let Ok(data) = data {
         judge_room(patient, parent, &data, report);
     }
@@ -133,7 +135,9 @@ fn judge_session(patient: &Patient, report: &mut Report) {
         let export = format!("export XDG_RUNTIME_DIR={}", dir.display());
         let is_ours = user == geteuid().as_raw();
         let remedy = if is_ours { export } else { format!("in the shell of {name}, not in yours: {export}") };
-        report.warning("xdg-runtime-dir-unset", &dir, why, remedy);
+        // Of another user's session there is none to be seen.
+        let severity = if is_ours { Severity::Warning } else { Severity::Note };
+        report.add(severity, "xdg-runtime-dir-unset", &dir, why.to_owned(), remedy);
     }
 }
 
@@ -149,7 +153,7 @@ fn judge_namespaces(patient: &Patient, report: &mut Report) {
     match namespace("self", "pid") {
         None => {
             let why = "there is no /proc: who holds a lock, who listens and who has lost the path cannot be told";
-            report.warning("no-proc", Path::new("/proc"), why, "mount -t proc proc /proc");
+            report.warning("no-proc", Path::new("/proc"), why, as_user(0, "mount -t proc proc /proc"));
         }
         Some(pids) if pids.as_os_str() != INITIAL => {
             let why = "this is a pid namespace (a container): of processes outside, neither locks nor servers can be seen, so \

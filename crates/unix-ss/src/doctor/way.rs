@@ -12,10 +12,12 @@ use rustix::fs::{Access, AtFlags, CWD, StatxAttributes, StatxFlags, accessat, st
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use unix_stream_server::PathState;
+
 use super::patient::Patient;
 use super::report::{Report, Severity};
 use super::rights::{Change, PASS, Rights, WRITE, Who, list};
-use super::shell::quote;
+use super::shell::{as_user, quote};
 use super::surroundings;
 use crate::message::reason;
 
@@ -70,14 +72,8 @@ impl Step {
         self.rights.of_others() & PASS == 0 && !passes.any(|(who, _)| is_other(who))
     }
 
-    /// A command that its owner can give, and says so if that is not whoever asks.
-    fn by_owner(&self, command: String) -> String {
-        let (euid, owner) = (geteuid().as_raw(), self.data.uid());
-        match owner {
-            _ if [0, owner].contains(&euid) => command,
-            0 => format!("as root: {command}"),
-            owner => format!("as uid {owner} or root: {command}"),
-        }
+    fn by_owner(&self, command: &str) -> String {
+        as_user(self.data.uid(), command)
     }
 }
 
@@ -90,10 +86,14 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
     let (steps, end) = walk(patient, report);
     let count = steps.len();
     for (at, step) in steps.iter().enumerate() {
-        let is_parent = matches!(end, End::Reached) && at + 1 == count;
+        let place = match end {
+            _ if at + 1 < count => Place::Above,
+            End::Broken => Place::Unknown,
+            _ => Place::Last,
+        };
         let is_hidden = steps.iter().any(|above| above.is_above(step) && above.is_private(patient));
         if let Some(entry) = &step.entry {
-            judge_directory(patient, step, is_parent, is_hidden, report);
+            judge_directory(patient, step, place, is_hidden, report);
             judge_entry(patient, step, entry, report);
         }
     }
@@ -106,6 +106,17 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
         (End::Missing { dirs }, Some(last)) => judge_missing(patient, last, &dirs, report),
         _ => {}
     }
+}
+
+/// What a directory is to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is passed.
+    Above,
+    /// There the server is, or has to make what is missing.
+    Last,
+    /// What is behind it, and whose, is not known.
+    Unknown,
 }
 
 /// How the way ended.
@@ -153,7 +164,7 @@ fn walk(patient: &Patient, report: &mut Report) -> (Vec<Step>, End) {
                 return (steps, end);
             }
             Err(error) => {
-                no_way(&entry, &error, report);
+                no_way(patient, &entry, &error, report);
                 return (steps, End::Broken);
             }
         };
@@ -205,11 +216,20 @@ fn components(path: &Path) -> VecDeque<OsString> {
     path.components().filter(is_step).map(|part| part.as_os_str().to_owned()).collect()
 }
 
-fn no_way(entry: &Path, error: &io::Error, report: &mut Report) {
+fn no_way(patient: &Patient, entry: &Path, error: &io::Error, report: &mut Report) {
     if error.kind() == ErrorKind::PermissionDenied {
         let dir = entry.parent().unwrap_or(entry);
-        let why = "you may not pass it (no x), so that what is behind it cannot be told";
-        report.error("directory-closed-to-you", dir, why, "ask as the server's user, or as root");
+        let why = "you may not pass it (no x), so that what is behind it cannot be told".to_owned();
+        // A relative path need not go that way.
+        let is_reached = !matches!(patient.inspection.state, PathState::CannotTell { .. });
+        let severity = if is_reached { Severity::Note } else { Severity::Error };
+        let is_ours = symlink_metadata(dir).is_ok_and(|data| data.uid() == geteuid().as_raw());
+        let remedy = if is_ours {
+            format!("chmod u+x {}", quote(dir))
+        } else {
+            "ask as the server's user, or as root".to_owned()
+        };
+        report.add(severity, "directory-closed-to-you", dir, why, remedy);
     } else {
         report.error("parent-unreadable", entry, reason(error), "see to the file system, and ask again");
     }
@@ -225,10 +245,18 @@ fn judge_missing(patient: &Patient, last: &Step, dirs: &[PathBuf], report: &mut 
         report.error("parent-missing", first, missing, remedy);
         return;
     }
+    if first.starts_with("/proc") {
+        report.error("parent-missing", first, missing, "choose another path");
+        return;
+    }
     // Each by its name: -p would make all but the last as the umask, or the list of the directory above, has it.
     let all = dirs.iter().map(quote).collect::<Vec<_>>().join(" ");
     if may_write(patient.server, last) {
-        report.error("parent-missing", first, missing, format!("make it: mkdir -m 700 {all}, as the server's user"));
+        let user = patient.socket.is_none() && geteuid().is_root();
+        let of_another =
+            if user { format!("; for another user: install -d -m 700 -o USER {all}") } else { String::new() };
+        let remedy = format!("make it: mkdir -m 700 {all}, as the server's user{of_another}");
+        report.error("parent-missing", first, missing, remedy);
     } else {
         let why = format!("{missing}, and uid {} may not make it", patient.server);
         report.error("parent-missing", first, why, format!("as root: install -d -m 700 -o {} {all}", patient.server));
@@ -249,24 +277,29 @@ fn judge_unknown_owners(patient: &Patient, steps: &[Step], report: &mut Report) 
 }
 
 /// Who may take an entry away and put another in its place?
-fn judge_directory(patient: &Patient, step: &Step, is_parent: bool, is_hidden: bool, report: &mut Report) {
+fn judge_directory(patient: &Patient, step: &Step, place: Place, is_hidden: bool, report: &mut Report) {
     let Step { dir, data, .. } = step;
     let (mode, owner, group) = (data.mode(), data.uid(), data.gid());
-    if patient.is_another(owner) {
+    if patient.is_another(owner) && place != Place::Unknown {
         let why = format!(
             "it is of uid {owner}, who can put another socket in the place of the one of uid {}",
             patient.server
         );
-        report.warning("directory-of-another-user", dir, why, "use a directory of the server's user, or of root");
+        // Whoever was given the socket's file is trusted with it.
+        let is_given = patient.socket.as_ref().is_some_and(|socket| socket.uid() == owner);
+        let severity = if is_given { Severity::Note } else { Severity::Warning };
+        let remedy = "use a directory of the server's user, or of root".to_owned();
+        report.add(severity, "directory-of-another-user", dir, why, remedy);
     }
     if mode & STICKY != 0 {
         return;
     }
-    // Of the last one, what others have may be what the server needs.
-    let can_be_closed = !is_parent || step.rights.lets_by_his_own(patient.server, WRITE | PASS);
+    // Of the last one, what others have may be what the server needs; and where none is seen, whose it is is not known.
+    let is_needed = patient.socket.is_none() || !step.rights.lets_by_his_own(patient.server, WRITE | PASS);
+    let can_be_closed = place == Place::Above || !is_needed;
     let without = |who: &[Who], remedy: &str| {
         let command = step.rights.command_to(Change::Take(WRITE), who, &quote(dir));
-        if can_be_closed { format!("{}{remedy}", step.by_owner(command)) } else { format!("{OWN_DIRECTORY}{remedy}") }
+        if can_be_closed { format!("{}{remedy}", step.by_owner(&command)) } else { format!("{OWN_DIRECTORY}{remedy}") }
     };
     let hidden = |severity| if is_hidden { Severity::Note } else { severity };
     if step.is_open() {
@@ -314,7 +347,10 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
     }
     let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
     judge_attributes(severity, dir, report);
-    if !may_write(patient.server, step) {
+    // A live one has got there, by whoever started it; and of a dead one that was root, if root asks.
+    let by_root = geteuid().is_root() && patient.socket.is_some() && !patient.is_alive();
+    let severity = if patient.is_alive() { Severity::Note } else { Severity::Error };
+    if !may_write(patient.server, step) && !by_root {
         let why = format!(
             "uid {} may not make or remove names in it, and so neither the socket nor its lock",
             patient.server
@@ -322,7 +358,7 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
         let remedy = match data.uid() {
             owner if owner == patient.server => {
                 let command = step.rights.command_to(Change::Give(WRITE | PASS), &[Who::User(owner)], &quote(dir));
-                step.by_owner(command)
+                step.by_owner(&command)
             }
             0 => {
                 let is_passed = step.rights.lets(Who::User(patient.server), PASS);
@@ -390,14 +426,15 @@ fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
             }
             who => format!("{} may connect to the socket, and cannot pass this directory", list(who, ", ")),
         };
-        // Of the owner's own group, a mode of 660 may be no more than a habit.
-        let command = step.by_owner(rights.command_to(Change::Give(PASS), &kept_out, &quote(dir)));
-        let remedy = format!("{command}, or give the socket the mode that is meant");
-        report.warning(
-            "directory-closed-to-clients",
-            dir,
-            format!("{why} (mode {:04o})", data.mode() & 0o7777),
-            remedy,
-        );
+        let command = step.by_owner(&rights.command_to(Change::Give(PASS), &kept_out, &quote(dir)));
+        // By a mode that is no more than a habit, and a directory that says who is meant.
+        let is_named = kept_out.iter().any(|who| to_socket.of_named().any(|(named, _)| named == *who));
+        let (severity, remedy) = if is_named || kept_out.iter().any(|who| matches!(who, Who::User(_))) {
+            (Severity::Warning, format!("{command}, or give the socket the mode that is meant"))
+        } else {
+            (Severity::Note, format!("nothing, if only those are meant whom it lets through; else: {command}"))
+        };
+        let why = format!("{why} (mode {:04o})", data.mode() & 0o7777);
+        report.add(severity, "directory-closed-to-clients", dir, why, remedy);
     }
 }

@@ -16,6 +16,12 @@ fn another_users_leftovers_are_told_to_an_ordinary_user() {
     mark(&place.path("lonely.lock"));
     let findings = found(as_nobody(&place).arg(place.path("s")));
     findings.has("warning", "socket-of-another-user", &place.path("s"));
+    // Root may have given him the socket of its own server.
+    chown(place.path("s"), Some(NOBODY), None).expect("chown");
+    chmod(&place.path(""), 0o755);
+    examined(&place, &place.path("s")).has_not("parent-not-writable");
+    chmod(&place.path(""), 0o1777);
+    chown(place.path("s"), Some(0), None).expect("chown");
     let findings = found(as_nobody(&place).arg(place.path("lonely")));
     findings.has("error", "lock-left-by-another-user", &place.path("lonely.lock"));
     chmod(&place.path("s"), 0o600);
@@ -243,6 +249,36 @@ fn a_lock_with_a_second_link_is_not_called_left() {
         fs::remove_file(place.path("link")).expect("removed");
         fs::remove_file(place.path(name)).expect("removed");
     }
+}
+
+/// The link may be the lock of another path.
+#[test]
+fn a_lock_with_a_second_link_that_somebody_holds_is_not_to_be_removed() {
+    let place = Place::new();
+    let _held = held_life_lock(&place.path("other.owner"));
+    fs::hard_link(place.path("other.owner"), place.path("s.owner")).expect("a link");
+    let findings = examined(&place, &place.path("s"));
+    let held = findings.has("warning", "lock-unmarked", &place.path("s.owner"));
+    assert!(held["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("leave it")), "{held}");
+    findings.has_not("lock-linked");
+}
+
+#[test]
+fn what_is_no_file_at_the_locks_name_is_not_called_a_lock() {
+    let place = Place::new();
+    let _other = UnixListener::bind(place.path("s.lock")).expect("a socket");
+    let findings = examined(&place, &place.path("s"));
+    let foreign = findings.has("error", "lock-foreign", &place.path("s.lock"));
+    assert!(foreign["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("choose another path")), "{foreign}");
+}
+
+/// As PostgreSQL's and Wayland's.
+#[test]
+fn the_lock_of_a_live_server_of_another_kind_is_no_more_than_a_note() {
+    let place = Place::new();
+    let _server = UnixListener::bind(place.path("s")).expect("a socket");
+    fs::write(place.path("s.lock"), "1").expect("a file");
+    examined(&place, &place.path("s")).has("note", "lock-foreign", &place.path("s.lock"));
 }
 
 /// Ends whoever looks at it, also when a test fails.

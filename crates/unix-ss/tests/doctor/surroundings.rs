@@ -36,6 +36,11 @@ fn mounts_and_cleaners_are_told() {
     chmod(&place.path(""), 0o755);
     copy(&place);
     with_mounts(script, &place).has("error", "file-system-read-only", &place.path("ro"));
+    // A server that lives there needs no more than to be connected to.
+    let server = place.serve(&[], "live", &["cat"]);
+    let script = "mkdir $2/m; mount --bind $2 $2/m; mount -o remount,bind,ro $2/m; exec $1 doctor --json $2/m/live";
+    with_mounts(script, &place).has("note", "file-system-read-only", &place.path("m"));
+    drop(server);
     let no_session = "mount -t tmpfs none /run; exec $1 doctor --json /run/user/12345/s";
     let findings = with_mounts(no_session, &place);
     let missing = findings.has("error", "parent-missing", Path::new("/run/user"));
@@ -71,7 +76,7 @@ fn mounts_and_cleaners_are_told() {
     let others = "mount -t tmpfs none /run; mkdir -p -m 700 /run/user/12345; unset XDG_RUNTIME_DIR; \
         exec $1 doctor --json /run/user/12345/s";
     let others = with_mounts(others, &place);
-    let unset = others.has("warning", "xdg-runtime-dir-unset", Path::new("/run/user/12345"));
+    let unset = others.has("note", "xdg-runtime-dir-unset", Path::new("/run/user/12345"));
     assert!(unset["remedy"].as_str().is_some_and(|remedy| remedy.contains("in the shell of 12345")), "{unset}");
     findings.has("warning", "xdg-runtime-dir-unset", Path::new("/run/user/0"));
     let findings = with_mounts("umount -l /proc; exec $1 doctor --json $2/s", &place);

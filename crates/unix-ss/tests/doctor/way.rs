@@ -50,6 +50,12 @@ pub(super) fn done_by_shell(finding: &Value, up_to: &str) {
     assert_eq!((status_of(&output), text(&output.stderr)), (0, String::new()), "{command}");
 }
 
+/// The same finding with what its remedy says after that.
+pub(super) fn after(word: &str, finding: &Value) -> Value {
+    let remedy = finding["remedy"].as_str().and_then(|remedy| remedy.split_once(word)).expect("it is said").1;
+    serde_json::json!({ "remedy": remedy })
+}
+
 #[test]
 fn a_remedy_does_what_it_says_whatever_the_directory_is_called() {
     let place = Place::new();
@@ -57,6 +63,8 @@ fn a_remedy_does_what_it_says_whatever_the_directory_is_called() {
         let dir = place.path(name);
         fs::create_dir(&dir).expect("a directory");
         chmod(&dir, 0o757);
+        // Where a server is seen, it is known what it needs.
+        let _server = UnixListener::bind(dir.join("s")).expect("a socket");
         let findings = examined(&place, &dir.join("s"));
         let open = findings.has("error", "directory-open-to-all", &dir);
         assert!(!open["remedy"].as_str().is_some_and(|remedy| remedy.contains('\n')), "{open}");
@@ -179,6 +187,13 @@ fn a_closed_directory_is_told_of_even_if_it_is_the_last_one() {
     let findings = found(as_nobody(&place).arg(place.path("closed/s")));
     findings.has("error", "directory-closed-to-you", &place.path("closed"));
     findings.has_not("parent-not-writable");
+    if geteuid().is_root() {
+        chown(place.path("closed"), Some(NOBODY), None).expect("chown");
+        let findings = found(as_nobody(&place).arg(place.path("closed/s")));
+        let closed = findings.has("error", "directory-closed-to-you", &place.path("closed"));
+        done_by_shell(closed, ", or ");
+        found(as_nobody(&place).arg(place.path("closed/s"))).is_well();
+    }
     chmod(&place.path("closed"), 0o700);
 }
 
@@ -250,6 +265,10 @@ fn what_the_server_itself_needs_is_not_to_be_taken() {
     fs::create_dir(place.path("open")).expect("a directory");
     chmod(&place.path("open"), 0o777);
     let findings = found(as_nobody(&place).arg(place.path("open/s")));
+    let open = findings.has("error", "directory-open-to-all", &place.path("open"));
+    assert!(open["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("use a directory of")), "{open}");
+    // Root sees no server there, and so not whose it is.
+    let findings = examined(&place, &place.path("open/s"));
     let open = findings.has("error", "directory-open-to-all", &place.path("open"));
     assert!(open["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("use a directory of")), "{open}");
     // Of a directory on the way, to pass it is enough; and its owner is not who asks.
