@@ -3,11 +3,13 @@
 mod common;
 
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::users::{NOBODY, copy, is_root};
 use common::{Place, eventually, put_dead, run, status_of, text, unix_ss};
 
 fn age(path: &Path) {
@@ -150,4 +152,23 @@ fn it_goes_on_when_nobody_reads_and_when_nothing_can_be_written() {
         let left = std::fs::read_dir(place.path(".")).expect("read").count();
         assert_eq!(left, 0);
     }
+}
+
+#[test]
+fn a_lock_that_may_not_be_removed_is_not_said_to_be() {
+    if !is_root("files of another user") {
+        return;
+    }
+    let place = Place::new();
+    let lock = place.path("s.lock");
+    std::fs::write(&lock, "").expect("write");
+    std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(0o1400)).expect("chmod");
+    chown(&lock, Some(NOBODY), None).expect("chown");
+    std::fs::set_permissions(place.path(""), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let mut clean = Command::new(copy(&place));
+    let output = run(clean.arg("clean").arg(place.path("s")).uid(NOBODY).gid(NOBODY).current_dir("/"));
+    let errors = text(&output.stderr);
+    assert_eq!((status_of(&output), text(&output.stdout)), (1, String::new()), "{errors}");
+    assert!(errors.contains("unlink the lock file: permission denied"), "{errors}");
+    assert!(lock.exists());
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use unix_stream_server::{Leftover, LockState};
 
 use super::held::{holder, tried_holder};
@@ -119,8 +120,13 @@ fn unknown(lock: &Path, errno: Errno, report: &mut Report) {
 fn left_by_another(patient: &Patient, lock: &Path, uid: u32, severity: Severity, report: &mut Report) {
     let user = patient.server;
     let why = format!("uid {uid} has left it, and uid {user} may not open it: {}", kept_out(lock));
-    let remedy = format!("let that user, or root, do it: {}", patient.clean());
+    let remedy = format!("let {}root do it: {}", by(patient, uid), patient.clean());
     report.add(severity, "lock-left-by-another-user", lock, why, remedy);
+}
+
+/// The owner of a file can only remove it if its directory lets him.
+fn by(patient: &Patient, owner: u32) -> &'static str {
+    if patient.lets(owner) { "that user, or " } else { "" }
 }
 
 /// Who is, by a lock that is not had.
@@ -136,25 +142,36 @@ fn foreign(patient: &Patient, lock: &Path, uid: u32, report: &mut Report) {
     let kept_out = kept_out(lock);
     // Without the path's own lock nobody starts.
     let is_others = lock.extension().is_some_and(|end| end == "owner" || end == "start");
-    let severity = match patient.is_alive() {
-        // As a rule that server's own.
-        true => Severity::Note,
-        false if is_others => Severity::Warning,
-        false => Severity::Error,
-    };
     let data = symlink_metadata(lock).ok();
     let linked = data.as_ref().is_some_and(|data| is_marked(data) && data.nlink() > 1);
+    let severity = match patient.is_alive() {
+        // As a rule that server's own, if it is none of this kind.
+        true if !linked && uid == patient.server && !patient.is_replaceable() => Severity::Note,
+        false if !is_others => Severity::Error,
+        _ => Severity::Warning,
+    };
+    let others = format!(
+        "remove the other links (as find {} -samefile {} finds them)",
+        quote(lock.parent().unwrap_or(lock)),
+        quote(lock)
+    );
     // What somebody holds is not to be removed.
     if let Some(holder) = tried_holder(lock) {
         let who = holder.pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+        if linked {
+            let why = format!("{who} holds it, and somebody has made a second link: once it is left, {kept_out}");
+            report.add(
+                severity,
+                "lock-linked",
+                lock,
+                why,
+                format!("leave the name by which that process has it; {others}"),
+            );
+            return;
+        }
         let why = format!(
-            "{who} holds it, and it has {}: {kept_out}",
-            if linked {
-                "a second link, so that no start will take it over"
-            } else {
-                "not the mark of our locks: of another program, or on a file system that drops the sticky bit, where the \
-                    locks of the killed stay"
-            }
+            "{who} holds it, and it has not the mark of our locks: of another program, or on a file system that drops the \
+             sticky bit, where the locks of the killed stay; {kept_out}"
         );
         let remedy = "leave it; if it is of no other program, use a file system that keeps all of a mode";
         report.add(severity, "lock-unmarked", lock, why, remedy.to_owned());
@@ -164,19 +181,19 @@ fn foreign(patient: &Patient, lock: &Path, uid: u32, report: &mut Report) {
         let why = format!(
             "it is one of our locks, to which somebody has made a second link, so that no start takes it over: {kept_out}"
         );
-        let remedy = format!(
-            "remove the other links (as find {} -samefile {} finds them), or, if no server is starting, this one",
-            quote(lock.parent().unwrap_or(lock)),
-            quote(lock)
-        );
-        report.add(severity, "lock-linked", lock, why, as_user(uid, &remedy));
+        report.add(severity, "lock-linked", lock, why, format!("{others}, or, if no server is starting, this one"));
     } else if data.is_some_and(|data| !data.is_file()) {
         let why = format!("it is no lock and no regular file, and {kept_out}");
         let remedy = "choose another path, or move it away if nobody needs it";
         report.add(severity, "lock-foreign", lock, why, remedy.to_owned());
     } else {
         let why = format!("it was made by another program (git, say) of uid {uid}, and {kept_out}");
-        report.add(severity, "lock-foreign", lock, why, as_user(uid, "if no such program runs, remove it"));
+        let remedy = if patient.lets(geteuid().as_raw()) {
+            "if no such program runs, remove it"
+        } else {
+            "if no such program runs, let the owner of the directory, or root, remove it"
+        };
+        report.add(severity, "lock-foreign", lock, why, remedy.to_owned());
     }
 }
 
@@ -194,9 +211,9 @@ fn is_marked(data: &Metadata) -> bool {
 }
 
 fn judge_found(patient: &Patient, Found { path, what, is_left }: &Found, report: &mut Report) {
-    let clean = patient.clean();
     let is_start_lock = path.extension().is_some_and(|extension| extension == "start");
     let owner = symlink_metadata(path).map_or(patient.server, |data| data.uid());
+    let clean = as_user(owner, &patient.clean());
     match (what, is_left) {
         (Leftover::LifeLock, true) | (Leftover::Lock, true)
             if !patient.may_open(owner) && (is_start_lock || *what == Leftover::LifeLock) =>
@@ -237,7 +254,7 @@ fn judge_temporary(patient: &Patient, report: &mut Report) {
             "a starter of uid {owner} has it, or was killed and has left it: uid {} cannot start {is_needed}",
             patient.server
         );
-        let remedy = format!("let that user, or root, do it: {}", patient.clean());
+        let remedy = format!("let {}root do it: {}", by(patient, owner), patient.clean());
         report.warning("temporary-of-another-user", &temporary, why, remedy);
     }
 }

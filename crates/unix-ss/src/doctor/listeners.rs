@@ -11,9 +11,6 @@ use super::patient::Patient;
 use super::report::{Report, Severity};
 use crate::status::program;
 
-/// On a socket's file: a successor may take the path over.
-const REPLACEABLE: u32 = 0o1000;
-
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
     match lost_listeners(&patient.path) {
         Ok(lost) => lost.iter().for_each(|listener| judge(patient, listener, report)),
@@ -81,7 +78,7 @@ fn judge(patient: &Patient, listener: &LostListener, report: &mut Report) {
         "process {pid} (uid {uid}{name}) still listens on a socket that was bound to this path, which leads elsewhere or nowhere by now: \
          no client gets to it by this path"
     );
-    if patient.inspection.mode.is_some_and(|mode| mode & REPLACEABLE != 0) && patient.is_alive() {
+    if patient.is_replaceable() && patient.is_alive() {
         let why = format!("{why}. It may be the one that was replaced and still serves its last clients");
         report.add(Severity::Note, "server-lost-path", &patient.path, why, format!("wait, or {end}"));
     } else {

@@ -23,6 +23,9 @@ pub(super) fn examine(patient: &Patient, report: &mut Report) {
 
 fn judge_link(patient: &Patient, report: &mut Report) {
     let Some(target) = &patient.inspection.target else { return };
+    if matches!(patient.inspection.state, PathState::CannotTell { errno } if errno == Errno::LOOP.raw_os_error()) {
+        return; // it leads nowhere, as the way has told
+    }
     if patient.inspection.state == PathState::Absent {
         let why = format!("it is a symbolic link to {}, which is not there", target.display());
         let remedy =

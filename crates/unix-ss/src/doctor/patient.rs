@@ -12,7 +12,11 @@ use unix_stream_server::{
 };
 
 use super::length::NAME_MAX;
+use super::rights::{PASS, Rights, WRITE, Who};
 use super::shell::quote;
+
+/// On a socket's file: a successor may take the path over.
+const REPLACEABLE: u32 = 0o1000;
 
 /// What a dry run of `clean` says.
 #[derive(Default)]
@@ -105,6 +109,21 @@ impl Patient {
         self.server == 0 || self.server == owner
     }
 
+    /// May this user make and remove names where the path is, as far as can be told?
+    pub(super) fn lets(&self, user: u32) -> bool {
+        let directory = self.directory();
+        let rights = std::fs::metadata(directory).map(|data| Rights::of(directory, &data));
+        rights.is_ok_and(|rights| rights.lets(Who::User(user), WRITE | PASS))
+    }
+
+    /// Who has the listening socket open, where a process of another user than that who made it can be seen.
+    pub(super) fn heir(&self) -> Option<u32> {
+        match self.inspection.state {
+            PathState::Live { peer: Some(peer) } if peer.uid != self.server => Some(peer.uid),
+            _ => None,
+        }
+    }
+
     /// The directory in which a server of that name would be.
     pub(super) fn directory(&self) -> &Path {
         self.home.parent().unwrap_or(Path::new("/"))
@@ -140,6 +159,10 @@ impl Patient {
     /// Nobody listens, and `clean` leaves the socket alone because of its life lock.
     pub(super) fn is_kept_by_life_lock(&self) -> bool {
         self.inspection.state == PathState::Dead && self.swept.in_use && self.beside(".owner").exists()
+    }
+
+    pub(super) fn is_replaceable(&self) -> bool {
+        self.inspection.mode.is_some_and(|mode| mode & REPLACEABLE != 0)
     }
 
     pub(super) fn is_alive(&self) -> bool {

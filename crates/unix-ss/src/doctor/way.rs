@@ -295,7 +295,8 @@ fn judge_directory(patient: &Patient, step: &Step, place: Place, is_hidden: bool
         return;
     }
     // Of the last one, what others have may be what the server needs; and where none is seen, whose it is is not known.
-    let is_needed = patient.socket.is_none() || !step.rights.lets_by_his_own(patient.server, WRITE | PASS);
+    let needs = |user| !step.rights.lets_by_his_own(user, WRITE | PASS);
+    let is_needed = patient.socket.is_none() || needs(patient.server) || patient.heir().is_some_and(needs);
     let can_be_closed = place == Place::Above || !is_needed;
     let without = |who: &[Who], remedy: &str| {
         let command = step.rights.command_to(Change::Take(WRITE), who, &quote(dir));
@@ -305,7 +306,8 @@ fn judge_directory(patient: &Patient, step: &Step, place: Place, is_hidden: bool
     if step.is_open() {
         let why = "every user may write to it, and it is not sticky: each of them can delete what is there, or replace it by \
             a server of his own";
-        let remedy = without(&[Who::Others], &format!(", or chmod +t {}", quote(dir)));
+        let sticky = step.by_owner(&format!("chmod +t {}", quote(dir)));
+        let remedy = without(&[Who::Others], &format!(", unless another user's server is in there; else {sticky}"));
         report.add(hidden(Severity::Error), "directory-open-to-all", dir, why.to_owned(), remedy);
     }
     if step.is_open_to_group() {
@@ -347,12 +349,12 @@ fn judge_parent(patient: &Patient, step: &Step, report: &mut Report) {
     }
     let severity = if patient.is_alive() { Severity::Warning } else { Severity::Error };
     judge_attributes(severity, dir, report);
-    // A live one has got there, by whoever started it; and of a dead one that was root, if root asks.
-    let by_root = geteuid().is_root() && patient.socket.is_some() && !patient.is_alive();
-    let severity = if patient.is_alive() { Severity::Note } else { Severity::Error };
-    if !may_write(patient.server, step) && !by_root {
+    // A live one has got there, by whoever started it; and a dead one that was root's to start, if root asks.
+    let by_root = geteuid().is_root() && patient.socket.is_some();
+    let severity = if patient.is_alive() || by_root { Severity::Note } else { Severity::Error };
+    if !may_write(patient.server, step) {
         let why = format!(
-            "uid {} may not make or remove names in it, and so neither the socket nor its lock",
+            "uid {} may not make or remove names in it, and so neither the socket nor its lock, unless root does it for him",
             patient.server
         );
         let remedy = match data.uid() {
@@ -429,7 +431,9 @@ fn judge_passage(patient: &Patient, steps: &[Step], report: &mut Report) {
         let command = step.by_owner(&rights.command_to(Change::Give(PASS), &kept_out, &quote(dir)));
         // By a mode that is no more than a habit, and a directory that says who is meant.
         let is_named = kept_out.iter().any(|who| to_socket.of_named().any(|(named, _)| named == *who));
-        let (severity, remedy) = if is_named || kept_out.iter().any(|who| matches!(who, Who::User(_))) {
+        let is_chosen =
+            kept_out.contains(&Who::Group(socket.gid())) && ![data.gid(), patient.server].contains(&socket.gid());
+        let (severity, remedy) = if is_named || is_chosen || kept_out.iter().any(|who| matches!(who, Who::User(_))) {
             (Severity::Warning, format!("{command}, or give the socket the mode that is meant"))
         } else {
             (Severity::Note, format!("nothing, if only those are meant whom it lets through; else: {command}"))

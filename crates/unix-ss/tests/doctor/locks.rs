@@ -19,7 +19,9 @@ fn another_users_leftovers_are_told_to_an_ordinary_user() {
     // Root may have given him the socket of its own server.
     chown(place.path("s"), Some(NOBODY), None).expect("chown");
     chmod(&place.path(""), 0o755);
-    examined(&place, &place.path("s")).has_not("parent-not-writable");
+    let findings = examined(&place, &place.path("s"));
+    let about = place.path("").components().collect::<PathBuf>();
+    findings.has("note", "parent-not-writable", &about);
     chmod(&place.path(""), 0o1777);
     chown(place.path("s"), Some(0), None).expect("chown");
     let findings = found(as_nobody(&place).arg(place.path("lonely")));
@@ -226,6 +228,18 @@ fn the_other_locks_of_another_user_are_told_apart_as_well() {
     }
     findings.has_not("life-lock-left");
     findings.has_not("start-lock-left");
+    // Where he may not remove them, their owner is not to be asked.
+    let remedies = |findings: &Findings| -> Vec<String> {
+        let left = findings.all.iter().filter(|finding| finding["finding"] == "lock-left-by-another-user");
+        left.map(|finding| finding["remedy"].as_str().expect("a remedy").to_owned()).collect()
+    };
+    assert!(remedies(&findings).iter().all(|remedy| remedy.starts_with("let that user, or root")), "{findings:?}");
+    chmod(&place.path(""), 0o755);
+    chown(place.path("s.owner"), Some(12_345), None).expect("chown");
+    let findings = found(as_nobody(&place).arg(place.path("s")));
+    assert!(remedies(&findings).iter().any(|remedy| remedy.starts_with("let root do it")), "{findings:?}");
+    chmod(&place.path(""), 0o1777);
+    chown(place.path("s.owner"), Some(0), None).expect("chown");
     // Root takes over whatever there is.
     let findings = examined(&place, &place.path("s"));
     findings.has_not("lock-left-by-another-user");
@@ -258,9 +272,8 @@ fn a_lock_with_a_second_link_that_somebody_holds_is_not_to_be_removed() {
     let _held = held_life_lock(&place.path("other.owner"));
     fs::hard_link(place.path("other.owner"), place.path("s.owner")).expect("a link");
     let findings = examined(&place, &place.path("s"));
-    let held = findings.has("warning", "lock-unmarked", &place.path("s.owner"));
-    assert!(held["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("leave it")), "{held}");
-    findings.has_not("lock-linked");
+    let held = findings.has("warning", "lock-linked", &place.path("s.owner"));
+    assert!(held["remedy"].as_str().is_some_and(|remedy| remedy.starts_with("leave the name by which")), "{held}");
 }
 
 #[test]
@@ -279,6 +292,9 @@ fn the_lock_of_a_live_server_of_another_kind_is_no_more_than_a_note() {
     let _server = UnixListener::bind(place.path("s")).expect("a socket");
     fs::write(place.path("s.lock"), "1").expect("a file");
     examined(&place, &place.path("s")).has("note", "lock-foreign", &place.path("s.lock"));
+    // Not so of one of this kind, which it keeps from its end and from being replaced.
+    chmod(&place.path("s"), 0o1755);
+    examined(&place, &place.path("s")).has("warning", "lock-foreign", &place.path("s.lock"));
 }
 
 /// Ends whoever looks at it, also when a test fails.

@@ -143,6 +143,11 @@ fn a_directory_that_shuts_out_its_own_group_is_told_to_those_of_it() {
     assert!(says("why", &format!("whoever is in group {gid} may connect to the socket, and cannot pass")), "{closed}");
     way::done_by_shell(&way::after("else: ", closed), ", or ");
     examined(&place, &place.path("dir/s")).has_not("directory-closed-to-clients");
+    if is_root("a group that one is not of") {
+        chmod(&place.path("dir"), 0o700);
+        chown(place.path("dir/s"), None, Some(12_345)).expect("chown");
+        examined(&place, &place.path("dir/s")).has("warning", "directory-closed-to-clients", &place.path("dir"));
+    }
     chmod(&place.path("dir"), 0o705);
     chmod(&place.path("dir/s"), 0o600);
     examined(&place, &place.path("dir/s")).has_not("directory-closed-to-clients");

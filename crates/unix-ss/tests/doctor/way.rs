@@ -68,7 +68,7 @@ fn a_remedy_does_what_it_says_whatever_the_directory_is_called() {
         let findings = examined(&place, &dir.join("s"));
         let open = findings.has("error", "directory-open-to-all", &dir);
         assert!(!open["remedy"].as_str().is_some_and(|remedy| remedy.contains('\n')), "{open}");
-        done_by_shell(open, ", or ");
+        done_by_shell(open, ", unless");
         examined(&place, &dir.join("s")).is_well();
         let missing = dir.join(name).join("below").join("s");
         let findings = examined(&place, &missing);
@@ -277,7 +277,7 @@ fn what_the_server_itself_needs_is_not_to_be_taken() {
     let findings = found(as_nobody(&place).arg(place.path("open/theirs/s")));
     let open = findings.has("error", "directory-open-to-all", &place.path("open"));
     let remedy = open["remedy"].as_str().and_then(|remedy| remedy.strip_prefix("as root: ")).expect("for root");
-    done_by_shell(&serde_json::json!({ "remedy": remedy }), ", or ");
+    done_by_shell(&serde_json::json!({ "remedy": remedy }), ", unless");
     found(as_nobody(&place).arg(place.path("open/theirs/s"))).is_well();
 }
 

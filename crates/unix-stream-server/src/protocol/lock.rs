@@ -197,13 +197,13 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be unlinked is left
-    /// without its flock, so that the next of ours takes it over.
-    pub(super) fn unlock(&self, lock: Lock<S::Fd>) {
+    /// without its flock, so that the next of ours takes it over; then this says why.
+    pub(super) fn unlock(&self, lock: Lock<S::Fd>) -> Option<Errno> {
         let (dir, name) = (&self.place.dir, self.lock_name(lock.which));
-        if lock.confirmed || self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id) {
-            let _ = self.sys.unlink(dir, name);
-        }
+        let is_at_name = lock.confirmed || self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id);
+        let unlinked = if is_at_name { self.sys.unlink(dir, name) } else { Ok(()) };
         drop(lock.file);
+        unlinked.err()
     }
 
     /// Under the short lock: a life lock by which nothing was published. One that a dead server had left stays with that

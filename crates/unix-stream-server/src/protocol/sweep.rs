@@ -51,10 +51,13 @@ impl<S: Sys> Protocol<'_, S> {
         let purpose = if sweep.sockets { Purpose::Path } else { Purpose::Lock };
         let Locks { lock, .. } = self.lock(purpose)?;
         // A lock that a dead holder had left goes with ours: they are the same file.
-        let mut removed = if lock.is_inherited() { vec![Left::Lock] } else { Vec::new() };
+        let (mut removed, is_left) = (Vec::new(), lock.is_inherited());
         let life = if sweep.life { self.left_life() } else { Ok(None) };
         let state = life.and_then(|life| self.sweep_under(life, sweep, &mut removed));
-        self.unlock(lock);
+        match self.unlock(lock) {
+            Some(errno) if is_left => return Err(self.failed("unlink the lock file", errno)),
+            _ => removed.extend(is_left.then_some(Left::Lock)),
+        }
         state.map(|state| Swept { state, removed })
     }
 
@@ -114,14 +117,21 @@ impl<S: Sys> Protocol<'_, S> {
             Ok((state, _)) => matches!(state, PathState::CannotTell { .. }),
             Err(_) => true,
         };
-        match life {
+        let kept = match life {
             Some(life) if !socket_stays => {
-                self.unlock(life);
-                removed.push(Left::Life);
+                let kept = self.unlock(life);
+                removed.extend(kept.is_none().then_some(Left::Life));
+                kept
             }
-            life => drop(life),
-        }
+            life => {
+                drop(life);
+                None
+            }
+        };
         let (state, _) = at_name?;
+        if let Some(errno) = kept {
+            return Err(self.failed("unlink the life lock", errno));
+        }
         match state {
             PathState::Absent | PathState::Dead => Ok(state),
             state if removed.is_empty() => Err(self.in_the_way(name, state)),
