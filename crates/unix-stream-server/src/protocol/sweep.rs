@@ -51,14 +51,14 @@ impl<S: Sys> Protocol<'_, S> {
         let purpose = if sweep.sockets { Purpose::Path } else { Purpose::Lock };
         let Locks { lock, .. } = self.lock(purpose)?;
         // A lock that a dead holder had left goes with ours: they are the same file.
-        let (mut removed, is_left) = (Vec::new(), lock.is_inherited());
+        let is_left = lock.is_inherited();
+        let mut removed = if is_left { vec![Left::Lock] } else { Vec::new() };
         let life = if sweep.life { self.left_life() } else { Ok(None) };
         let state = life.and_then(|life| self.sweep_under(life, sweep, &mut removed));
         match self.unlock(lock) {
-            Some(errno) if is_left => return Err(self.failed("unlink the lock file", errno)),
-            _ => removed.extend(is_left.then_some(Left::Lock)),
+            Some(errno) if is_left => Err(self.failed("unlink the lock file", errno)),
+            _ => state.map(|state| Swept { state, removed }),
         }
-        state.map(|state| Swept { state, removed })
     }
 
     /// Where nothing is left, or nothing of it can be ours to remove, no lock need be made to know it.
