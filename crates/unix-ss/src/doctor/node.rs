@@ -2,9 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use unix_stream_server::PathState;
@@ -13,6 +11,7 @@ use super::patient::Patient;
 use super::report::Report;
 use super::rights::{Rights, WRITE, Who, list};
 use super::shell::{as_user, quote};
+use super::surroundings::is_mount_point;
 use crate::message::reason;
 
 pub(super) fn examine(patient: &Patient, report: &mut Report) {
@@ -62,6 +61,7 @@ fn judge_state(patient: &Patient, report: &mut Report) {
                 "wait, as it may be about to listen; if it stays so, find its program (ss -xap, as root) and end it";
             report.warning("socket-not-listening", path, why, remedy);
         }
+        // As a container may have it: mounted from outside.
         PathState::Dead if is_mount_point(&patient.home) => {
             let why =
                 "nobody listens on the socket, and it is a mount point: as such it can be neither removed nor replaced";
@@ -99,12 +99,6 @@ fn judge_state(patient: &Patient, report: &mut Report) {
             "let that user, or root, start the server or clean the path",
         );
     }
-}
-
-/// As a container may have it: mounted from outside.
-fn is_mount_point(path: &Path) -> bool {
-    let data = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    data.is_ok_and(|data| data.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn cannot_tell(patient: &Patient, errno: i32, report: &mut Report) {

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FlockOperation, StatVfs, StatVfsMountFlags, accessat, flock, major, minor, statvfs,
+    Access, AtFlags, CWD, FlockOperation, StatVfs, StatVfsMountFlags, StatxAttributes, StatxFlags, accessat, flock,
+    major, minor, statvfs, statx,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -73,6 +74,12 @@ fn judge_room(patient: &Patient, dir: &Path, data: &StatVfs, report: &mut Report
     let remedy =
         format!("delete what nobody needs (df -h {dir}; df -i {dir}), or use another directory", dir = quote(dir));
     report.add(severity, "file-system-full", dir, why.to_owned(), remedy);
+}
+
+/// Of any kind: a file can be one. Links are not followed.
+pub(super) fn is_mount_point(path: &Path) -> bool {
+    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::empty())
+        .is_ok_and(|data| data.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn has_no_flock(dir: &Path) -> bool {

@@ -13,8 +13,9 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, open, statx};
+use rustix::fs::{Mode, OFlags, open};
 
+use super::surroundings::is_mount_point;
 use line::{Line, parse};
 pub(super) use scope::Scope;
 
@@ -167,7 +168,7 @@ fn reached(
     let (mut name, mut is_sure) = (directory.to_owned(), true);
     for part in rest.components() {
         name.push(part);
-        if is_mount(&name) {
+        if is_mount_point(&name) {
             return None;
         }
         // One that has a line is left to that.
@@ -180,11 +181,6 @@ fn reached(
     if spares_its_own && first == name { None } else { Some((name, first, is_sure)) }
 }
 
-fn is_mount(path: &Path) -> bool {
-    statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::empty())
-        .is_ok_and(|data| data.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-}
-
 fn path_of(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
@@ -193,7 +189,7 @@ fn path_of(bytes: &[u8]) -> &Path {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use rustix::fs::{FileType, mknodat};
+    use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
 

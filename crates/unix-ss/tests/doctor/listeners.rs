@@ -19,8 +19,7 @@ fn a_server_of_another_network_namespace_is_asked_once() {
 #[test]
 fn a_server_that_has_lost_its_path_is_found_by_its_process() {
     let place = Place::new();
-    if let Err(error) = unix_stream_server::lost_listeners(place.path("s")) {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners: {error}");
+    if !lists_listeners() {
         return;
     }
     // Another process, whose socket none that a test is just starting has a copy of; and stopped, else it ends by itself.
@@ -61,22 +60,28 @@ fn nobody_is_told_to_end_process_1() {
     assert!(!lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("kill")), "{lost}");
 }
 
+/// At `d/s` in a mount namespace of its own, where `d` is another directory.
+fn listening_elsewhere(place: &Place) -> Running {
+    fs::create_dir(place.path("d")).expect("a directory");
+    let mut server = Command::new("unshare");
+    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
+    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
+    let server = Running::of(server);
+    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
+    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    server
+}
+
 #[test]
 fn a_server_in_a_container_has_not_lost_the_path_of_the_same_name_outside() {
     if !is_root("namespaces") || !unshares(&["-m"]) {
         return;
     }
     let place = Place::new();
-    fs::create_dir(place.path("d")).expect("a directory");
-    let mut server = Command::new("unshare");
-    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
-    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
-    let mut server = Running::of(server);
-    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
-    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    let mut server = listening_elsewhere(&place);
     let findings = examined(&place, &place.path("d/s"));
     findings.has_not("server-lost-path");
-    if unix_stream_server::lost_listeners(place.path("d/s")).is_ok() {
+    if lists_listeners() {
         findings.has("note", "other-mount-namespace", &place.path("d/s"));
     }
     assert_eq!(server.end(), 0);
@@ -85,8 +90,7 @@ fn a_server_in_a_container_has_not_lost_the_path_of_the_same_name_outside() {
 #[test]
 fn nobodys_name_makes_a_server_look_lost() {
     let place = Place::new();
-    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+    if !lists_listeners() {
         return;
     }
     let _server = UnixListener::bind(place.path("s")).expect("a socket");
@@ -102,8 +106,7 @@ fn nobodys_name_makes_a_server_look_lost() {
 #[test]
 fn a_lost_server_is_found_whatever_bytes_its_name_has() {
     let place = Place::new();
-    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+    if !lists_listeners() {
         return;
     }
     let path = place.path("a\nb");
@@ -115,8 +118,7 @@ fn a_lost_server_is_found_whatever_bytes_its_name_has() {
 #[test]
 fn a_server_that_has_bound_its_path_anew_is_not_to_be_killed() {
     let place = Place::new();
-    if unix_stream_server::lost_listeners(place.path("s")).is_err() {
-        let _ = writeln!(std::io::stderr(), "NOT TRIED: the kernel has no list of listeners");
+    if !lists_listeners() {
         return;
     }
     // Ours, and so of the only process that may have it: what a child of another test holds until its exec is not named.
@@ -137,15 +139,9 @@ fn a_process_that_cannot_be_seen_need_not_have_lost_anything() {
     }
     let place = Place::new();
     chmod(&place.path(""), 0o755);
-    fs::create_dir(place.path("d")).expect("a directory");
-    let mut server = Command::new("unshare");
-    server.args(["-m", "sh", "-ec", "mount -t tmpfs none \"$2\"; exec \"$1\" serve \"$2/s\" -- cat", "sh"]);
-    server.arg(env!("CARGO_BIN_EXE_unix-ss")).arg(place.path("d"));
-    let mut server = Running::of(server);
-    let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), place.name("d/s")));
-    eventually("it listens", || std::os::unix::net::UnixStream::connect(&inside).is_ok());
+    let mut server = listening_elsewhere(&place);
     let findings = found(as_nobody(&place).arg(place.path("d/s")));
-    if unix_stream_server::lost_listeners(place.path("d/s")).is_ok() {
+    if lists_listeners() {
         let lost = findings.has("note", "server-lost-path", &place.path("d/s"));
         assert!(!lost["remedy"].as_str().is_some_and(|remedy| remedy.contains("end it")), "{lost}");
     }
@@ -154,7 +150,7 @@ fn a_process_that_cannot_be_seen_need_not_have_lost_anything() {
 
 #[test]
 fn the_server_is_whoever_listens_and_not_whose_the_file_is() {
-    if !is_root("a socket of another user") || unix_stream_server::lost_listeners("/s").is_err() {
+    if !is_root("a socket of another user") || !lists_listeners() {
         return;
     }
     let place = Place::new();
