@@ -182,7 +182,8 @@ struct unix_ss_socket {
  *	EINVAL		a NULL argument; an empty path, or one that ends in
  *			"/", "." or "..", or in ".<32 hex digits>.new", a
  *			temporary name of take-overs
- *	ESTALE		a directory or symbolic link above changed meanwhile
+ *	ESTALE		a directory or symbolic link above changed meanwhile, or
+ *			the new socket was deleted at once
  *
  * Whenever it does not return 0, *server_socket is NULL.
  */

@@ -169,7 +169,11 @@ pub(crate) fn of_error(error: &Error) -> Word {
         ErrorKind::NotASocket => Word::NotASocket,
         ErrorKind::CannotTell => Word::CannotTell,
         ErrorKind::Moved => Word::Moved,
-        _ => Word::Failed,
+        _ => {
+            // None that the checker excuses, and the word alone would not say what it was.
+            eprintln!("{error}");
+            Word::Failed
+        }
     }
 }
 

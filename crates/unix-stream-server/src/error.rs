@@ -47,8 +47,8 @@ pub enum ErrorKind {
     /// The path is empty, has a NUL, ends in a slash, `.` or `..`, or in `.<32 hex digits>.new`, which is a temporary name of
     /// take-overs; or an option is out of range (`EINVAL`).
     Invalid,
-    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed; or it leads to
-    /// another server's dead socket, where a server wanted its own back (`ESTALE`).
+    /// The path led somewhere else than a moment before: a symbolic link or directory above it changed, or the new socket
+    /// was deleted before it was a server's; or it leads to another server's dead socket, where a server wanted its own back (`ESTALE`).
     Moved,
     /// Called in a forked child, which does not own its parent's socket (`EPERM`).
     Forked,

@@ -33,7 +33,7 @@ pub(crate) struct Place<Fd> {
     pub(crate) name: CString,
     /// `<name>.lock`, held while the name changes.
     pub(crate) lock: CString,
-    /// The lock by its path, where the socket is bound by its own.
+    /// The lock by its path.
     pub(crate) lock_path: Option<CString>,
     /// `<name>.owner`, held as long as a server of `LockScope::Lifetime` lives.
     pub(crate) life: CString,
@@ -118,7 +118,7 @@ impl Place<Handle> {
         let nul = |_| Fault::Nul.into_error(path, operation);
         let absolute_c = absolute.as_ref().map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
         let (route, lock) = (route(absolute.as_deref(), name), suffixed(name, LOCK));
-        let lock_path = absolute.as_deref().filter(|_| route == Route::Path).and_then(|path| beside(path, name, &lock));
+        let lock_path = absolute.as_deref().and_then(|path| beside(path, name, &lock));
         let place = Place {
             shown: absolute.clone().unwrap_or_else(|| path.to_owned()),
             route,

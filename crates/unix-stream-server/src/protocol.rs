@@ -190,7 +190,7 @@ impl<S: Sys> Protocol<'_, S> {
                     Ok((socket, id, None))
                 }
                 Name::Yields { pin, id: old } => {
-                    let id = self.take_over(&socket, (&pin, old), marks, life.as_ref())?;
+                    let id = self.take_over(&socket, (&pin, old), marks, lock, life.as_ref())?;
                     Ok((socket, id, Some(pin)))
                 }
             }
@@ -337,20 +337,12 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Step 5: the name is a new socket's, seen through the directory, and the path leads to that directory.
     fn identify(&self, lock: &mut Lock<S::Fd>) -> Result<Stat> {
-        let Place { dir, name, path, .. } = self.place;
+        let Place { dir, name, .. } = self.place;
         let node = match self.sys.stat_at(dir, name) {
             Ok(node) if node.kind == FileKind::Socket => node,
             _ => return Err(self.moved()),
         };
-        if self.confirm(lock) {
-            return Ok(node);
-        }
-        // Bound another way than by the path; or somebody deleted the lock.
-        let same = match path {
-            Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == node.id),
-            None => true,
-        };
-        if same {
+        if self.leads_here(lock, node.id) {
             return Ok(node);
         }
         // A symbolic link or directory above was changed while we were at it. Bound through the descriptor, the node in
@@ -361,9 +353,21 @@ impl<S: Sys> Protocol<'_, S> {
         Err(self.moved())
     }
 
+    /// Does the path lead to our directory, where `id` is at the name?
+    fn leads_here(&self, lock: &mut Lock<S::Fd>, id: FileId) -> bool {
+        if self.confirm(lock) {
+            return true;
+        }
+        // The working directory is unknown, or somebody deleted the lock.
+        match &self.place.path {
+            Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == id),
+            None => true,
+        }
+    }
+
     fn moved(&self) -> Error {
-        let why = "a directory or symbolic link above it changed while the socket was made; try again when that has \
-            settled (a socket that nobody listens on may be left where the path led)";
+        let why = "a directory or symbolic link above it changed while the socket was made, or somebody deleted the \
+            socket at once; try again when that has settled (a socket that nobody listens on may be left where the path led)";
         Error::new(ErrorKind::Moved, self.operation, &self.place.shown, Errno::STALE, why)
     }
 

@@ -13,9 +13,9 @@ use std::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::Protocol;
-use super::judge::{Proof, Verdict};
+use super::judge::{Found, Proof, Verdict};
 use super::lock::{Lock, Locks, Purpose};
+use super::{ATTEMPTS, Name, Protocol};
 use crate::FileKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
@@ -28,6 +28,13 @@ pub(super) const REPLACEABLE: u32 = 0o1000;
 /// A successor without life lock says so where that lock, once its predecessor has been killed, would be taken to prove
 /// the successor's own death: where a refusal proves nothing, and nowhere else.
 pub(super) const LIFE_OF_ANOTHER: u32 = 0o4000;
+
+/// Has the name been taken from whoever was to be replaced?
+enum Taken {
+    Yes,
+    /// Nobody has it any more.
+    NotThere,
+}
 
 impl<S: Sys> Protocol<'_, S> {
     /// Is a live server at the name to be replaced, if it may be? At the temporary name whoever carries the mark has been
@@ -53,17 +60,34 @@ impl<S: Sys> Protocol<'_, S> {
         socket: &S::Fd,
         (predecessor, old): (&S::Fd, FileId),
         marks: u32,
+        lock: &mut Lock<S::Fd>,
         life: Option<&Lock<S::Fd>>,
     ) -> Result<FileId> {
         if self.place.route != Route::Beside {
             self.bind_beside(socket, None)?;
         }
-        let node = self.identify_beside(old)?;
+        let node = self.identify_beside(lock, old)?;
         self.life_of_another(predecessor, life)
             .and_then(|another| self.listen(socket, &self.place.beside, &node, marks | another))
-            .and_then(|()| self.exchange(old, node.id))
+            .and_then(|()| self.take_name(old, node.id, life))
             .inspect_err(|_| self.withdraw(&self.place.beside, node.id))?;
         Ok(node.id)
+    }
+
+    /// The name leads to `new`, which listens at the temporary one, instead of to `old`.
+    fn take_name(&self, mut old: FileId, new: FileId, life: Option<&Lock<S::Fd>>) -> Result<()> {
+        let Place { dir, name, beside, .. } = self.place;
+        for _ in 0..ATTEMPTS {
+            if let Taken::Yes = self.exchange(old, new)? {
+                return Ok(());
+            }
+            // Somebody who ignores the lock, a cleaner, has deleted the predecessor's socket: the name is free, or was.
+            match self.occupy(name, life, Found::Nothing, "rename", || self.sys.rename(dir, beside, name))? {
+                Name::Free => return Ok(()),
+                Name::Yields { id, .. } => old = id,
+            }
+        }
+        Err(self.taken_away())
     }
 
     /// The mark of a server without life lock that others may stand beside, or none; by any `file` in the directory.
@@ -75,18 +99,14 @@ impl<S: Sys> Protocol<'_, S> {
         Ok(if reach.needs_flock() { LIFE_OF_ANOTHER } else { 0 })
     }
 
-    /// The temporary name leads to our new socket, and the path to the server that is to be replaced.
-    fn identify_beside(&self, old: FileId) -> Result<Stat> {
-        let Place { dir, beside, path, .. } = self.place;
+    /// The temporary name leads to our new socket, and the path to the directory of the server that is to be replaced.
+    fn identify_beside(&self, lock: &mut Lock<S::Fd>, old: FileId) -> Result<Stat> {
+        let Place { dir, beside, .. } = self.place;
         let node = match self.sys.stat_at(dir, beside) {
             Ok(node) if node.kind == FileKind::Socket => node,
             _ => return Err(self.moved()),
         };
-        let same = match path {
-            Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == old),
-            None => true,
-        };
-        if same {
+        if self.leads_here(lock, old) {
             return Ok(node);
         }
         self.withdraw(beside, node.id);
@@ -94,10 +114,11 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// The two sockets change names, in one step, and the old one loses its new one.
-    fn exchange(&self, old: FileId, new: FileId) -> Result<()> {
+    fn exchange(&self, old: FileId, new: FileId) -> Result<Taken> {
         let Place { dir, name, beside, .. } = self.place;
         match self.sys.exchange(dir, beside, name) {
             Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(Taken::NotThere),
             // Not every file system can do it.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename_over(old),
             Err(errno) => return Err(self.not_renamed("renameat2", errno)),
@@ -105,10 +126,10 @@ impl<S: Sys> Protocol<'_, S> {
         match self.sys.stat_at(dir, beside) {
             Ok(out) if out.id == old => {
                 let _ = self.sys.unlink(dir, beside); // one that stays is cleared by the next who needs the name
-                Ok(())
+                Ok(Taken::Yes)
             }
             // A cleaner took it; what counts is that the name is ours.
-            Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOENT) => Ok(Taken::Yes),
             Ok(_) => Err(self.give_back(new, None)),
             Err(errno) => Err(self.give_back(new, Some(errno))),
         }
@@ -135,13 +156,19 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Where names cannot be exchanged: over the old one, after one more look at it.
-    fn rename_over(&self, old: FileId) -> Result<()> {
+    fn rename_over(&self, old: FileId) -> Result<Taken> {
         let Place { dir, name, beside, shown, .. } = self.place;
-        if self.sys.stat_at(dir, name).map(|now| now.id) != Ok(old) {
-            let why = "a program that ignores the lock changed it while it was being taken over; try again";
-            return Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why));
+        match self.sys.stat_at(dir, name) {
+            Ok(now) if now.id == old => {
+                self.sys.rename_over(dir, beside, name).map_err(|errno| self.not_renamed("rename", errno))?;
+                Ok(Taken::Yes)
+            }
+            Err(Errno::NOENT) => Ok(Taken::NotThere),
+            _ => {
+                let why = "a program that ignores the lock changed it while it was being taken over; try again";
+                Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why))
+            }
         }
-        self.sys.rename_over(dir, beside, name).map_err(|errno| self.not_renamed("rename", errno))
     }
 
     fn not_renamed(&self, call: &str, errno: Errno) -> Error {

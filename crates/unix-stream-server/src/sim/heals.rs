@@ -3,7 +3,6 @@
 use super::calls::{Call, Name, Note};
 use super::parties::{Party, drain, note, verdict, with_protocol};
 use super::{Fd, Sim};
-use crate::error::ErrorKind;
 use crate::protocol::{Healed, Published};
 
 /// Creates, loses its names to a cleaner, heals and serves on; or, with a life lock, drains and ends.
@@ -23,8 +22,7 @@ pub(super) fn play(sim: &Sim, party: Party, server: Published<Fd>) {
         }
         Ok(None) => go_on(sim, party, Published { socket, id, life }),
         Err(error) => {
-            let said = if error.kind() == ErrorKind::Moved { Note::Moved } else { verdict(error.kind()) };
-            note(sim, said, (&socket, id, &life));
+            note(sim, verdict(error.kind()), (&socket, id, &life));
             drain(sim, party, Published { socket, id, life });
         }
     }

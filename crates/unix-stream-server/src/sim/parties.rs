@@ -258,7 +258,7 @@ pub(super) fn with_protocol<T>(sim: &Sim, party: Party, act: impl FnOnce(&Protoc
         dir: sim.directory(),
         name: if is_long { CString::new("s".repeat(200)).expect("no NUL") } else { name(c"s") },
         lock: name(c"s.lock"),
-        lock_path: (!is_long).then(|| name(c"/s.lock")),
+        lock_path: Some(name(c"/s.lock")),
         life: name(c"s.owner"),
         beside: name(c"s.new"),
         route: if is_long { Route::Beside } else { Route::Path },
@@ -299,6 +299,7 @@ pub(super) fn verdict(kind: ErrorKind) -> Note {
         ErrorKind::InUse => Note::InUse,
         ErrorKind::Locked => Note::Locked,
         ErrorKind::NotASocket => Note::NotASocket,
+        ErrorKind::Moved => Note::Moved,
         _ => Note::Failed,
     }
 }

@@ -60,6 +60,7 @@ impl Explorer<'_> {
         let crashed = processes.iter().any(|process| process.crashed);
         let blocked = is_blocked_by_git(kernel) || has_foreign(kernel);
         let strangers = self.scenario.has(|party| party.class() == Class::Stranger);
+        let more_than_cleaned = self.scenario.has(|party| party.class() == Class::Stranger && party != Party::Cleaner);
         let shut = self.scenario.has(|party| party == Party::ShutsCopy);
         let failed = state.left.failures < self.scenario.bounds.failures;
         let stopped = state.left.stops < self.scenario.bounds.stops;
@@ -68,9 +69,11 @@ impl Explorer<'_> {
             // Who was killed, or waited in vain for the lock at its end, has left a dead socket.
             let moved = process.notes.has(Note::Moved) && !crashed && !stopped;
             let locked = process.notes.has(Note::Locked) && !stopped && !users;
-            let noise = process.notes.has(Note::Failed) || moved || locked;
+            // A cleaner moves what it deletes, and makes nothing fail.
+            let spurious = process.notes.has(Note::Failed) && !more_than_cleaned;
+            let noise = spurious || (moved || locked) && !strangers;
             // git's is left out: a lock that is not had in time is what it gives its callers by design.
-            if noise && !blocked && !strangers && !failed && process.class == Class::Ours {
+            if noise && !blocked && !failed && process.class == Class::Ours {
                 return Err(format!("P1: party {party} ends with {:?}, not with the path or InUse", process.notes));
             }
             if role.party.serves() && process.notes.has(Note::Owns) && process.blocked == Some(party as Pid) {

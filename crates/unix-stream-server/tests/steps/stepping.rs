@@ -2,6 +2,7 @@
 
 mod actor;
 mod cost;
+mod deletions;
 mod errnos;
 mod kills;
 mod operations;

@@ -59,6 +59,21 @@ fn p3_what_a_stranger_puts_at_the_name_while_it_is_taken_over_is_given_back() {
 }
 
 #[test]
+fn p1_a_cleaner_that_deletes_the_name_while_it_is_taken_over_makes_no_start_fail() {
+    use Party::{Cleaner, TakeOverDrain};
+    let trios = [
+        [Replaceable, TakeOver, Cleaner],
+        [Replaceable, TakeOverLifetime, Cleaner],
+        [TakeOver, TakeOverDrain, Cleaner],
+    ];
+    let mut without = Kernel::new();
+    without.file_system = FileSystem::WithoutExchange;
+    let roles = trios[0].map(|party| Role { party, user: 1 });
+    let on = trios.map(|trio| scenario(&trio, "nothing")).into_iter();
+    explore_all(on.chain([Scenario::new(&roles, "nothing", without)]), 10_000);
+}
+
+#[test]
 fn a_server_that_stops_while_it_takes_over_costs_the_others_their_patience() {
     let stop = Bounds { stops: 1, ..NONE };
     let trios = [[Replaceable, TakeOver, TakeOver], [Replaceable, TakeOver, Create]];

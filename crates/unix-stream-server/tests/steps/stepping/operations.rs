@@ -205,6 +205,11 @@ impl Operation {
 }
 
 impl Operation {
+    /// Ends with a new server at the path.
+    pub(crate) fn creates(&self) -> bool {
+        ["create", "claim, listen", "take over"].iter().any(|how| self.name.starts_with(how))
+    }
+
     /// For another server at the path, or the next one; where something is in the way that stays there, not one that
     /// would replace it.
     pub(crate) fn another(&self) -> Builder {

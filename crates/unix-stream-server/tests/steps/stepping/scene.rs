@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use stepper::{Side, Stop};
 use unix_stream_server::{Builder, ErrorKind, ServerSocket};
 
 use super::actor::Actor;
 use super::operations::{Before, Length, Operation};
 use super::predecessor::Predecessor;
-use crate::support::dir::{Dir, File, beside, exists, file, files, names, put_file};
+use crate::support::dir::{Dir, File, beside, exists, file, files, inode, names, put_file};
 use crate::support::sockets::{assert_serves, put_dead, stranger};
 use crate::support::succession::temporary;
 
@@ -31,11 +34,22 @@ pub(crate) struct Scene<'a> {
     /// What stands at the path and is not ours to touch.
     foreign: Option<(PathBuf, File)>,
     live: Option<ServerSocket>,
+    /// That was live until its path was deleted.
+    lost: Option<ServerSocket>,
     predecessor: Option<Predecessor>,
     /// At the temporary name, and nowhere else.
     beside: Option<UnixListener>,
     // Last, for it is removed when it is dropped.
     _dir: Dir,
+}
+
+/// Whose socket was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// That was there before the operation.
+    Old,
+    /// That came in the middle of it.
+    New,
 }
 
 /// What a process has left behind: names, and their modes.
@@ -63,8 +77,21 @@ impl<'a> Scene<'a> {
         std::os::unix::fs::symlink("t", place.join("s.link")).expect("symlink");
         let bystanders = files(&place);
         let path = place.join(name);
-        let (foreign, live, predecessor, beside) = (None, None, None, None);
-        Scene { operation, path, place, staging, neighbour, bystanders, foreign, live, predecessor, beside, _dir: dir }
+        let (foreign, live, lost, predecessor, beside) = (None, None, None, None, None);
+        Scene {
+            operation,
+            path,
+            place,
+            staging,
+            neighbour,
+            bystanders,
+            foreign,
+            live,
+            lost,
+            predecessor,
+            beside,
+            _dir: dir,
+        }
     }
 
     /// Puts everything in its place for another run.
@@ -153,6 +180,24 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The socket at the path, kept from reuse of its inode number.
+    pub(crate) fn pin_socket(&self) -> Option<OwnedFd> {
+        let pin = openat(CWD, &self.path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        is_socket(&self.path).then_some(pin)
+    }
+
+    /// Somebody who ignores the lock deletes the socket at the path, whosever it is: `first` or another.
+    pub(crate) fn delete_socket(&mut self, first: Option<&OwnedFd>) -> Option<Deleted> {
+        if !is_socket(&self.path) {
+            return None;
+        }
+        let is_first = first.is_some_and(|pin| fstat(pin).expect("fstat").st_ino == inode(&self.path));
+        std::fs::remove_file(&self.path).expect("unlink");
+        self.lost = self.live.take();
+        self.foreign.take_if(|(path, _)| *path == self.path);
+        Some(if is_first { Deleted::Old } else { Deleted::New })
+    }
+
     /// What no name tells: has the predecessor, if there is one, lost the path?
     pub(crate) fn is_replaced(&self) -> bool {
         self.predecessor.as_ref().is_some_and(Predecessor::is_replaced)
@@ -163,8 +208,11 @@ impl<'a> Scene<'a> {
     pub(crate) fn recover(&mut self, when: &dyn Display) {
         let name = self.operation.name;
         let builder = self.operation.kind.builder().lock_timeout(FRESH);
+        if let Some(lost) = self.lost.take() {
+            lost.close().unwrap_or_else(|error| panic!("{name}: {when}: {error}"));
+        }
         let expected = match self.operation.before {
-            Before::Live | Before::LiveLate | Before::Successor => Some(ErrorKind::InUse),
+            _ if self.live.is_some() => Some(ErrorKind::InUse),
             Before::File => Some(ErrorKind::NotASocket),
             _ => None,
         };
@@ -233,4 +281,8 @@ impl<'a> Scene<'a> {
         put_dead(&self.staging);
         std::fs::rename(&self.staging, &self.path).expect("rename");
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|there| there.file_type().is_socket())
 }
