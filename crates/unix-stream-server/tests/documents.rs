@@ -25,7 +25,7 @@ fn source(file: &str) -> String {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     match file {
         "sim" => all_in(&here.join("src/sim/tests")),
-        "runtimes" => all_in(&here.join("tests/runtimes")),
+        _ if here.join("tests").join(file).join("main.rs").is_file() => all_in(&here.join("tests").join(file)),
         _ => fs::read_to_string(here.join(format!("tests/{file}.rs"))).unwrap_or_default(),
     }
 }

@@ -1,9 +1,11 @@
 //! What the facts share: a directory and a turn, sockets, processes of their own, and threads asleep in the kernel.
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -285,4 +287,33 @@ impl<T: Send + 'static> Asleep<T> {
     pub(crate) fn result(self) -> T {
         self.result.recv_timeout(LONG).expect("a call that comes to an end")
     }
+}
+
+/// A client asleep in connect() to the full backlog at `path`.
+pub(crate) fn waiting_client(path: &Path) -> Asleep<Result<OwnedFd, Errno>> {
+    let (socket, address) = (socket(SocketType::STREAM), address(path));
+    Asleep::in_call(move || net::connect(&socket, &address).map(|()| socket))
+}
+
+/// Everybody in the queue of `server`.
+pub(crate) fn accept_all(server: &OwnedFd) -> Vec<OwnedFd> {
+    rustix::io::ioctl_fionbio(server, true).unwrap();
+    std::iter::from_fn(|| net::accept(server).ok()).collect()
+}
+
+/// What is ready now.
+pub(crate) fn polled(socket: &OwnedFd) -> PollFlags {
+    let mut sockets = [PollFd::new(socket, PollFlags::IN | PollFlags::OUT)];
+    poll(&mut sockets, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap();
+    sockets[0].revents()
+}
+
+/// The name that the kernel shows for a socket.
+pub(crate) fn bound_name(socket: impl AsFd) -> PathBuf {
+    let name = net::SocketAddrUnix::try_from(net::getsockname(socket).unwrap()).unwrap();
+    std::ffi::OsStr::from_bytes(name.path_bytes().unwrap()).into()
+}
+
+pub(crate) fn make_fifo(path: &Path, mode: u32) {
+    fs::mknodat(CWD, path, fs::FileType::Fifo, Mode::from_raw_mode(mode), 0).unwrap();
 }
