@@ -21,19 +21,19 @@
 #[expect(unused_imports, reason = "for the links in the texts")]
 use crate::*;
 
-#[doc = include_str!("../docs/protocol.md")]
+#[doc = include_str!("../docs/protocol_create.md")]
 #[doc = ""]
 #[doc = include_str!("../docs/create.svg")]
 #[doc = ""]
-#[doc = include_str!("../docs/protocol-2.md")]
+#[doc = include_str!("../docs/protocol_close.md")]
 #[doc = ""]
 #[doc = include_str!("../docs/drain.svg")]
 #[doc = ""]
-#[doc = include_str!("../docs/protocol-3.md")]
+#[doc = include_str!("../docs/protocol_take_over.md")]
 #[doc = ""]
 #[doc = include_str!("../docs/take-over.svg")]
 #[doc = ""]
-#[doc = include_str!("../docs/protocol-4.md")]
+#[doc = include_str!("../docs/protocol_why.md")]
 pub mod protocol {}
 
 #[doc = include_str!("../docs/limitations.md")]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A directory of one test, removed at its end whatever is in it.
@@ -129,6 +130,15 @@ pub fn mode(path: &Path) -> u32 {
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// What git does to take the lock of `path`.
+///
+/// # Errors
+///
+/// `EEXIST`: it is taken.
+pub fn lock_as_git(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(beside(path, ".lock"))
 }
 
 /// Sets the permission bits.

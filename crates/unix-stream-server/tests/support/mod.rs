@@ -2,6 +2,7 @@
 //! program started again as another process, as another user, or with other limits.
 
 pub mod child;
+pub mod cleaning;
 pub mod dir;
 pub mod filter;
 pub mod fork;
