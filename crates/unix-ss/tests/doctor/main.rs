@@ -3,6 +3,8 @@
 mod cleaners;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../../../unix-stream-server/tests/support/filter.rs"]
+pub mod filter;
 mod listeners;
 mod locks;
 mod rights;

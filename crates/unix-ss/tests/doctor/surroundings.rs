@@ -10,6 +10,38 @@ fn a_file_system_that_others_may_serve_on_is_told() {
     assert!(findings.all.iter().any(|finding| finding["finding"] == "file-system-not-local"), "{findings:#?}");
 }
 
+/// Under a kernel of which this call fails, with this argument if one is given.
+fn without(call: libc::c_long, argument: Option<(u32, u32)>, errno: Errno, path: &Path) -> Findings {
+    let path = path.to_owned();
+    let asked = std::thread::spawn(move || {
+        filter::without(call, argument, errno.raw_os_error());
+        found(unix_ss(&["doctor", "--json"]).arg(path))
+    });
+    asked.join().expect("findings")
+}
+
+#[test]
+fn a_file_system_without_flock_is_told() {
+    // Of a type that is not known to be local; on a local one flock is not tried.
+    let findings = without(libc::SYS_flock, None, Errno::OPNOTSUPP, Path::new("/proc/s"));
+    findings.has("error", "file-system-without-flock", Path::new("/proc"));
+    let findings = found(&mut unix_ss(&["doctor", "--json", "/proc/s"]));
+    assert!(findings.all.iter().all(|finding| finding["finding"] != "file-system-without-flock"), "{findings:#?}");
+}
+
+#[test]
+fn a_parent_that_the_file_system_cannot_read_is_told() {
+    let place = Place::new();
+    fs::create_dir(place.path("d")).expect("a directory");
+    // What std's symlink_metadata() asks, and nothing else does.
+    let is_lstat = Some((2, u32::try_from(libc::AT_SYMLINK_NOFOLLOW).expect("a flag")));
+    let findings = without(libc::SYS_statx, is_lstat, Errno::IO, &place.path("d/s"));
+    let unreadable = findings.all.iter().find(|finding| finding["finding"] == "parent-unreadable");
+    let why = unreadable.and_then(|finding| finding["why"].as_str()).unwrap_or_else(|| panic!("{findings:#?}"));
+    assert_eq!(why.to_lowercase(), "input/output error");
+    assert_eq!(unreadable.expect("there")["severity"], "error");
+}
+
 /// As root with mounts of its own; `script` sees the command as `$1`.
 #[track_caller]
 pub(super) fn with_mounts(script: &str, place: &Place) -> Findings {
