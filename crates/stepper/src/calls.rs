@@ -129,6 +129,14 @@ const CALLS: &[Call] = &[
         ],
     ),
     row("renameat", libc::SYS_renameat, RENAME),
+    row(
+        "linkat",
+        libc::SYS_linkat,
+        &[
+            EACCES, EDQUOT, EEXIST, EINTR, EIO, ELOOP, EMLINK, ENOENT, ENOMEM, ENOSPC, ENOTDIR, EPERM, EROFS, ESTALE,
+            EXDEV,
+        ],
+    ),
     row("newfstatat", libc::SYS_newfstatat, LOOK),
     row("statx", libc::SYS_statx, LOOK),
     row("readlinkat", libc::SYS_readlinkat, LOOK),

@@ -186,7 +186,7 @@ impl<S: Sys> Protocol<'_, S> {
             let name = self.bind(&socket, life.as_ref(), found)?; //          2 bind, 3 judge, 4 clear
             match name {
                 Name::Free => {
-                    let id = self.listen_at_name(&socket, lock, marks)?; //   5 identity, 6 listen
+                    let id = self.listen_at_name(&socket, lock, life.as_ref(), marks)?; // 5 identity, 6 listen
                     Ok((socket, id, None))
                 }
                 Name::Yields { pin, id: old } => {
@@ -236,15 +236,32 @@ impl<S: Sys> Protocol<'_, S> {
         let Place { dir, name, beside, .. } = self.place;
         if self.place.route != Route::Beside {
             let bind = || self.sys.bind(socket, dir, name, self.place.bind_path());
-            return self.occupy(name, life, found, "bind", bind);
+            return self.occupy(name, life, found, |errno| self.failed("bind", errno), bind);
         }
         self.bind_beside(socket, life)?;
         let bound = self.sys.stat_at(dir, beside).map(|stat| stat.id);
-        let renamed = self.occupy(name, life, found, "rename", || self.sys.rename(dir, beside, name));
+        let renamed = self.rename_to_name(life, found);
         if let (Err(_), Ok(id)) = (&renamed, bound) {
             self.withdraw(beside, id);
         }
         renamed
+    }
+
+    /// From the temporary name to the one that clients know, which has to be free.
+    fn rename_to_name(&self, life: Option<&Lock<S::Fd>>, found: Found) -> Result<Name<S::Fd>> {
+        let Place { dir, name, beside, .. } = self.place;
+        let refused = |errno| self.not_renamed("rename", errno);
+        self.occupy(name, life, found, refused, || self.sys.rename(dir, beside, name))
+    }
+
+    /// The error for a rename of our socket at the temporary name.
+    fn not_renamed(&self, call: &str, errno: Errno) -> Error {
+        match errno {
+            Errno::NOENT => self.moved(), // deleted there
+            // A sticky directory, and the socket at the name is another user's.
+            Errno::PERM => self.naming_owner(&self.place.name, self.failed(call, errno)),
+            errno => self.failed(call, errno),
+        }
     }
 
     /// To the temporary name, which is the same for every start, and which nobody uses without the lock: what is there
@@ -254,7 +271,7 @@ impl<S: Sys> Protocol<'_, S> {
         let path = self.place.bind_path_beside();
         for _ in 0..ATTEMPTS {
             let bind = || self.sys.bind(socket, dir, beside, path.as_deref());
-            match self.occupy(beside, life, Found::Nothing, "bind", bind)? {
+            match self.occupy(beside, life, Found::Nothing, |errno| self.failed("bind", errno), bind)? {
                 Name::Free => return Ok(()),
                 // The last name of a server that was replaced by one that was killed right then: no client knows it.
                 Name::Yields { pin: left, .. } => self.clear(beside, &left)?,
@@ -270,7 +287,7 @@ impl<S: Sys> Protocol<'_, S> {
         name: &CStr,
         life: Option<&Lock<S::Fd>>,
         found: Found,
-        call: &str,
+        refused: impl Fn(Errno) -> Error,
         attempt: impl Fn() -> Result<(), Errno>,
     ) -> Result<Name<S::Fd>> {
         for time in 0..ATTEMPTS {
@@ -279,7 +296,7 @@ impl<S: Sys> Protocol<'_, S> {
                 Ok(()) => return Ok(Name::Free),
                 // bind says ADDRINUSE of a name of any kind; some systems, and renameat2, say EXIST
                 Err(Errno::ADDRINUSE | Errno::EXIST) => {}
-                Err(errno) => return Err(self.failed(call, errno)),
+                Err(errno) => return Err(refused(errno)),
             }
             match self.judge(name, life) {
                 Verdict::Absent => {} // gone between the two calls: again
@@ -322,9 +339,16 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Steps 5 and 6. Nobody can connect before listen, so nothing here has a window.
-    fn listen_at_name(&self, socket: &S::Fd, lock: &mut Lock<S::Fd>, marks: u32) -> Result<FileId> {
+    fn listen_at_name(
+        &self,
+        socket: &S::Fd,
+        lock: &mut Lock<S::Fd>,
+        life: Option<&Lock<S::Fd>>,
+        marks: u32,
+    ) -> Result<FileId> {
         let node = self.identify(lock)?;
-        self.listen(socket, &self.place.name, &node, marks)
+        self.left_without_life_lock(lock.file(), life)
+            .and_then(|another| self.listen(socket, &self.place.name, &node, marks | another))
             .inspect_err(|_| self.withdraw(&self.place.name, node.id))?;
         Ok(node.id)
     }

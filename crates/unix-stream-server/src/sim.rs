@@ -87,6 +87,8 @@ struct Direct {
     /// The calls made so far, and which of them fail.
     calls: RefCell<Vec<Call>>,
     failure: Option<Failure>,
+    /// Before the call of this number a cleaner deletes the socket at the name.
+    cleaned_before: Cell<Option<usize>>,
 }
 
 /// A call that is made to fail, by its number.
@@ -120,8 +122,18 @@ impl Sim {
             pauses: Cell::new(0),
             calls: RefCell::new(Vec::new()),
             failure,
+            cleaned_before: Cell::new(None),
         };
         Sim { run: Rc::new(Run::Direct(Box::new(direct))), user, epoch: Instant::now() }
+    }
+
+    /// The same beside a cleaner, who deletes the socket at the name before the call of this number.
+    fn cleaned_before(kernel: Kernel, party: Pid, number: usize) -> Self {
+        let sim = Self::direct(kernel, party, None);
+        if let Run::Direct(direct) = &*sim.run {
+            direct.cleaned_before.set(Some(number));
+        }
+        sim
     }
 
     /// The kernel as it is now, for who runs straight on it.
@@ -203,6 +215,13 @@ impl Direct {
         let mut calls = self.calls.borrow_mut();
         let number = calls.len();
         calls.push(call);
+        if self.cleaned_before.get() == Some(number) {
+            // Each has what is its own deleted.
+            let mut kernel = self.kernel.borrow_mut();
+            for party in 0..kernel::PROCESSES as Pid {
+                kernel.apply(party, Call::Vanish(Name::Socket));
+            }
+        }
         let like = |first: Call| std::mem::discriminant(&first) == std::mem::discriminant(&call);
         if let Some(Failure { at, errno, from_then_on }) = self.failure {
             if at == number || from_then_on && number > at && like(calls[at]) {

@@ -12,7 +12,7 @@ use super::{ATTEMPTS, Proof, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::sys::{FileId, Sys};
-use crate::{LockScope, PathState, Status, trace};
+use crate::{PathState, Status, trace};
 
 const CHURN: &str = "the name was taken, and left, by a program that ignores the lock; try again";
 
@@ -79,10 +79,7 @@ impl<S: Sys> Protocol<'_, S> {
         let node = self.identify(lock)?;
         let ready = self.pin_node(node.id).and_then(|pin| {
             // Only a successor has that scope and no life lock yet.
-            let another = match self.options.scope {
-                LockScope::Lifetime => self.life_of_another(&pin, life.as_ref())?,
-                LockScope::Startup => 0,
-            };
+            let another = self.left_without_life_lock(&pin, life.as_ref())?;
             self.listen(&socket, &self.place.name, &node, marks | another)?;
             Ok(pin)
         });
@@ -124,11 +121,12 @@ impl<S: Sys> Protocol<'_, S> {
     fn bind_where_nothing_is(&self, socket: &S::Fd) -> Result<()> {
         let Place { dir, name, beside, .. } = self.place;
         if self.place.route != Route::Beside {
-            return self.put("bind", self.sys.bind(socket, dir, name, self.place.bind_path()));
+            return self
+                .put(self.sys.bind(socket, dir, name, self.place.bind_path()), |errno| self.failed("bind", errno));
         }
         self.bind_beside(socket, None)?;
         let bound = self.sys.stat_at(dir, beside).map(|stat| stat.id);
-        let renamed = self.put("rename", self.sys.rename(dir, beside, name));
+        let renamed = self.put(self.sys.rename(dir, beside, name), |errno| self.not_renamed("rename", errno));
         if let (Err(_), Ok(id)) = (&renamed, bound) {
             self.withdraw(beside, id);
         }
@@ -136,14 +134,14 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// The result of a call that gives the name only if it is free.
-    fn put(&self, call: &str, put: Result<(), Errno>) -> Result<()> {
+    fn put(&self, put: Result<(), Errno>, refused: impl Fn(Errno) -> Error) -> Result<()> {
         match put {
             Ok(()) => Ok(()),
             Err(Errno::ADDRINUSE | Errno::EXIST) => {
                 self.must_be_vacant()?;
                 Err(self.moved_by(CHURN))
             }
-            Err(errno) => Err(self.failed(call, errno)),
+            Err(errno) => Err(refused(errno)),
         }
     }
 

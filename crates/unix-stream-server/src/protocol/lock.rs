@@ -37,6 +37,11 @@ impl<Fd> Lock<Fd> {
         &self.file
     }
 
+    /// It is to be looked for once more before its name is unlinked.
+    pub(super) fn forget_name(&mut self) {
+        self.confirmed = false;
+    }
+
     /// True if a dead holder had left it: whoever that was is gone.
     pub(crate) fn is_inherited(&self) -> bool {
         self.inherited

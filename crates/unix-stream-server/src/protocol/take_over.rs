@@ -15,11 +15,11 @@ use rustix::io::Errno;
 
 use super::judge::{Found, Proof, Verdict};
 use super::lock::{Lock, Locks, Purpose};
-use super::{ATTEMPTS, Name, Protocol};
-use crate::FileKind;
+use super::{Name, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Route};
 use crate::sys::{FileId, Stat, Sys};
+use crate::{FileKind, LockScope};
 
 /// "I may be replaced": the sticky bit on a socket's file, where it means nothing to the kernel.
 pub(super) const REPLACEABLE: u32 = 0o1000;
@@ -74,20 +74,21 @@ impl<S: Sys> Protocol<'_, S> {
         Ok(node.id)
     }
 
-    /// The name leads to `new`, which listens at the temporary one, instead of to `old`.
-    fn take_name(&self, mut old: FileId, new: FileId, life: Option<&Lock<S::Fd>>) -> Result<()> {
-        let Place { dir, name, beside, .. } = self.place;
-        for _ in 0..ATTEMPTS {
-            if let Taken::Yes = self.exchange(old, new)? {
-                return Ok(());
-            }
+    /// The name leads to `new`, which listens at the temporary one, instead of to `old`, which is kept from reuse.
+    fn take_name(&self, old: FileId, new: FileId, life: Option<&Lock<S::Fd>>) -> Result<()> {
+        match self.exchange(old, new)? {
+            Taken::Yes => Ok(()),
             // Somebody who ignores the lock, a cleaner, has deleted the predecessor's socket: the name is free, or was.
-            match self.occupy(name, life, Found::Nothing, "rename", || self.sys.rename(dir, beside, name))? {
-                Name::Free => return Ok(()),
-                Name::Yields { id, .. } => old = id,
-            }
+            Taken::NotThere => match self.rename_to_name(life, Found::Nothing)? {
+                Name::Free => Ok(()),
+                Name::Yields { .. } => Err(self.changed()),
+            },
         }
-        Err(self.taken_away())
+    }
+
+    fn changed(&self) -> Error {
+        let why = "a program that ignores the lock changed it while it was being taken over; try again";
+        Error::new(ErrorKind::Moved, self.operation, &self.place.shown, Errno::STALE, why)
     }
 
     /// The mark of a server without life lock that others may stand beside, or none; by any `file` in the directory.
@@ -99,6 +100,15 @@ impl<S: Sys> Protocol<'_, S> {
         Ok(if reach.needs_flock() { LIFE_OF_ANOTHER } else { 0 })
     }
 
+    /// The same for one that asked for the life lock and met, on a free name, only who has it: the server that was to be
+    /// replaced has lost its path meanwhile.
+    pub(super) fn left_without_life_lock(&self, file: &S::Fd, life: Option<&Lock<S::Fd>>) -> Result<u32> {
+        match self.options.scope {
+            LockScope::Lifetime => self.life_of_another(file, life),
+            LockScope::Startup => Ok(0),
+        }
+    }
+
     /// The temporary name leads to our new socket, and the path to the directory of the server that is to be replaced.
     fn identify_beside(&self, lock: &mut Lock<S::Fd>, old: FileId) -> Result<Stat> {
         let Place { dir, beside, .. } = self.place;
@@ -106,10 +116,16 @@ impl<S: Sys> Protocol<'_, S> {
             Ok(node) if node.kind == FileKind::Socket => node,
             _ => return Err(self.moved()),
         };
-        if self.leads_here(lock, old) {
+        let leads_here = self.leads_here(lock, old);
+        // From here to the unlock is longer than in a start without predecessor: it looks once more.
+        lock.forget_name();
+        if leads_here {
             return Ok(node);
         }
-        self.withdraw(beside, node.id);
+        // As in `identify`.
+        if self.place.bind_path_beside().is_none() {
+            self.withdraw(beside, node.id);
+        }
         Err(self.moved())
     }
 
@@ -139,44 +155,41 @@ impl<S: Sys> Protocol<'_, S> {
     /// It goes back to its place.
     fn give_back(&self, new: FileId, unseen: Option<Errno>) -> Error {
         let Place { dir, name, beside, shown, .. } = self.place;
-        if let Err(errno) = self.sys.exchange(dir, beside, name) {
-            let hidden = shown.with_file_name(&*beside.to_string_lossy());
-            return self
-                .failed("renameat2", errno)
-                .and(&format!("what a program that ignores the lock had put there is now {}", hidden.display()));
+        let back = match self.sys.exchange(dir, beside, name) {
+            Err(Errno::NOENT) => self.sys.rename(dir, beside, name), // our socket has been deleted there
+            back => back,
+        };
+        match back {
+            Ok(()) => self.withdraw(beside, new),
+            // Neither is to be given back any more.
+            Err(Errno::NOENT) => self.withdraw(name, new),
+            Err(errno) => {
+                let hidden = shown.with_file_name(&*beside.to_string_lossy());
+                return self
+                    .failed("renameat2", errno)
+                    .and(&format!("what a program that ignores the lock had put there is now {}", hidden.display()));
+            }
         }
-        self.withdraw(beside, new);
         if let Some(errno) = unseen {
             return self.failed("fstatat", errno);
         }
         match self.judge(name, None) {
             Verdict::Replaceable { state, .. } | Verdict::Other(state) => self.in_the_way(name, state),
-            Verdict::Absent | Verdict::Dead(_) => self.taken_away(),
+            Verdict::Absent | Verdict::Dead(_) => self.changed(),
         }
     }
 
     /// Where names cannot be exchanged: over the old one, after one more look at it.
     fn rename_over(&self, old: FileId) -> Result<Taken> {
-        let Place { dir, name, beside, shown, .. } = self.place;
+        let Place { dir, name, beside, .. } = self.place;
         match self.sys.stat_at(dir, name) {
             Ok(now) if now.id == old => {
                 self.sys.rename_over(dir, beside, name).map_err(|errno| self.not_renamed("rename", errno))?;
                 Ok(Taken::Yes)
             }
+            Ok(_) => Err(self.changed()),
             Err(Errno::NOENT) => Ok(Taken::NotThere),
-            _ => {
-                let why = "a program that ignores the lock changed it while it was being taken over; try again";
-                Err(Error::new(ErrorKind::Moved, self.operation, shown, Errno::STALE, why))
-            }
-        }
-    }
-
-    fn not_renamed(&self, call: &str, errno: Errno) -> Error {
-        let error = self.failed(call, errno);
-        match errno {
-            // A sticky directory, and the predecessor's socket is another user's.
-            Errno::PERM => self.naming_owner(&self.place.name, error),
-            _ => error,
+            Err(errno) => Err(self.failed("fstatat", errno)),
         }
     }
 

@@ -106,7 +106,7 @@ pub(super) enum Note {
     Cleaned,
     /// heal() has returned a new server: from here on the name must lead to that
     Healed,
-    /// heal() has found another server's dead socket
+    /// The path led elsewhere in the middle of it; or heal() has found another server's dead socket
     Moved,
     InUse,
     Locked,

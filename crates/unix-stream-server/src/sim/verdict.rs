@@ -66,8 +66,9 @@ impl Explorer<'_> {
         let stopped = state.left.stops < self.scenario.bounds.stops;
         let users = self.scenario.roles.iter().any(|role| role.user != self.scenario.roles[0].user);
         for (party, (process, role)) in processes.iter().zip(&self.scenario.roles).enumerate() {
-            // Who was killed, or waited in vain for the lock at its end, has left a dead socket.
-            let moved = process.notes.has(Note::Moved) && !crashed && !stopped;
+            // One that heals clears nothing: who was killed, or waited in vain for the lock at its end, has left a dead socket.
+            let clears = !matches!(role.party, Party::Heal | Party::HealLifetime);
+            let moved = process.notes.has(Note::Moved) && (clears || !crashed && !stopped);
             let locked = process.notes.has(Note::Locked) && !stopped && !users;
             // A cleaner moves what it deletes, and makes nothing fail.
             let spurious = process.notes.has(Note::Failed) && !more_than_cleaned;

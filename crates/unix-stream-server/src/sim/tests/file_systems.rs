@@ -184,6 +184,34 @@ fn p2_the_life_lock_of_a_killed_predecessor_proves_nothing_of_its_successor() {
     }
 }
 
+/// A cleaner may delete the predecessor's socket in the middle of the take-over: then the successor meets a free name, and
+/// its life lock is the predecessor's all the same.
+#[test]
+fn p2_nor_of_a_successor_that_met_a_name_which_had_been_deleted_meanwhile() {
+    let mut nothing = Kernel::new();
+    nothing.file_system = FileSystem::WithRootElsewhere;
+    nothing.processes[2].user = 0;
+    let (served, _) = after_create(nothing, 0, Party::TakeOverLifetime);
+    let (_, calls) = after_create(served, 1, Party::TakeOverLifetime);
+    let mut orphans = 0;
+    for number in 0..calls.len() {
+        let sim = Sim::cleaned_before(served, 1, number);
+        let server = create_as(&sim, Party::TakeOverLifetime);
+        let mut orphaned = sim.kernel();
+        drop(server);
+        orphaned.kill(0);
+        // Deleted too early, the name yields nothing; too late, it was the successor's own.
+        if orphaned.fault.is_none() && orphaned.is_live_at_name(1) {
+            orphans += 1;
+            let root = Sim::direct(orphaned, 2, None);
+            Party::ClaimDrainLifetime.play(&root);
+            assert_eq!(root.kernel().fault, None, "deleted before call {number}");
+            assert!(root.kernel().is_live_at_name(1), "deleted before call {number}");
+        }
+    }
+    assert!(orphans > 5, "{orphans} of {} deletions", calls.len());
+}
+
 #[test]
 fn p4_once_a_successor_has_the_life_lock_it_proves_the_successors_death() {
     let orphaned = orphaned_life(Party::TakeOverLifetime);

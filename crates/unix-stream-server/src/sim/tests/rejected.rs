@@ -87,7 +87,7 @@ fn p7_a_server_that_ends_as_soon_as_it_is_replaced_turns_clients_away() {
 
 #[test]
 fn p7_a_server_that_looks_for_its_successor_misses_one_that_has_gone() {
-    is_caught(Rejected::LooksForASuccessor, &[Party::TakeOverDrain], "nothing", NONE, "P7", 58);
+    is_caught(Rejected::LooksForASuccessor, &[Party::TakeOverDrain], "nothing", NONE, "P7", 59);
 }
 
 #[test]

@@ -55,7 +55,11 @@ fn p7_nor_is_one_where_names_cannot_be_exchanged() {
 #[test]
 fn p3_what_a_stranger_puts_at_the_name_while_it_is_taken_over_is_given_back() {
     let strangers = [Party::FilePutter, Party::Rebinder, Party::Cleaner];
-    explore_all(strangers.map(|stranger| scenario(&[Replaceable, TakeOver, stranger], "nothing")), 10_000);
+    let one = strangers.map(|stranger| scenario(&[Replaceable, TakeOver, stranger], "nothing"));
+    // A cleaner empties the name first, for another to fill.
+    let two = [Party::FilePutter, Party::Rebinder];
+    let two = two.map(|stranger| scenario(&[Replaceable, TakeOver, Party::Cleaner, stranger], "nothing"));
+    explore_all(one.into_iter().chain(two), 10_000);
 }
 
 #[test]
@@ -70,7 +74,8 @@ fn p1_a_cleaner_that_deletes_the_name_while_it_is_taken_over_makes_no_start_fail
     without.file_system = FileSystem::WithoutExchange;
     let roles = trios[0].map(|party| Role { party, user: 1 });
     let on = trios.map(|trio| scenario(&trio, "nothing")).into_iter();
-    explore_all(on.chain([Scenario::new(&roles, "nothing", without)]), 10_000);
+    let killed = trios[..2].iter().map(|trio| scenario(trio, "nothing").within(CRASH));
+    explore_all(on.chain(killed).chain([Scenario::new(&roles, "nothing", without)]), 10_000);
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     row("create over a dead socket and a killed starter's lock", DeadAndLock, Short, Plain, create),
     row("create, long path", Dead, LongPath, Plain, create),
     row("create, long name", Dead, LongName, Plain, create),
+    row("create, long name, by a second link", Dead, LongName, Plain, create_by_link),
     row("create, mode and group", Nothing, Short, Rights, create),
     row("create, umask 0777", Nothing, Short, Plain, create_umask_0777),
     row("create, umask 0777, killed starter's lock", DeadAndLock, Short, Plain, create_umask_0777),
@@ -272,6 +273,12 @@ pub(crate) fn create_beside(builder: Builder, path: PathBuf) -> Act {
 
 fn create_without_exchange(builder: Builder, path: PathBuf) -> Act {
     crate::support::filter::without_exchange();
+    create(builder, path)
+}
+
+/// Where there is no rename that replaces nothing.
+fn create_by_link(builder: Builder, path: PathBuf) -> Act {
+    crate::support::filter::without(libc::SYS_renameat2, None, libc::ENOSYS);
     create(builder, path)
 }
 

@@ -10,22 +10,36 @@ use std::time::Duration;
 use unix_stream_server::{Builder, ServerSocket, Status, connect};
 
 use crate::support::dir::{exists, mode};
+use crate::support::sockets::hung_up;
 use crate::support::succession::hear;
 
 pub(crate) struct Predecessor {
     server: ServerSocket,
     /// Whose connect() succeeded while it had the path, and who will be asked in the end.
     clients: RefCell<Vec<UnixStream>>,
+    /// Who has been accepted already, among them whoever knocked, and is still to be served.
+    accepted: RefCell<Option<Vec<UnixStream>>>,
 }
 
 impl Predecessor {
     pub(crate) fn new(builder: &Builder, path: &Path) -> Predecessor {
         let server = builder.create(path).expect("create");
-        Predecessor { server, clients: RefCell::new(vec![connect(path).expect("connect")]) }
+        let clients = RefCell::new(vec![connect(path).expect("connect")]);
+        Predecessor { server, clients, accepted: RefCell::default() }
     }
 
     pub(crate) fn is_replaced(&self) -> bool {
         self.server.was_stolen()
+    }
+
+    /// How many have come and left again, of those who are queued now.
+    pub(crate) fn left_by_now(&self) -> usize {
+        self.server.set_nonblocking(true).expect("fcntl");
+        let queued = std::iter::from_fn(|| self.server.accept().ok().map(|(client, _)| client));
+        let (left, waiting): (Vec<_>, Vec<_>) = queued.partition(hung_up);
+        self.server.set_nonblocking(false).expect("fcntl");
+        self.accepted.borrow_mut().get_or_insert_default().extend(waiting);
+        left.len()
     }
 
     /// It has its path, its mark, and lets clients in; or somebody else has the path.
@@ -47,8 +61,16 @@ impl Predecessor {
     #[track_caller]
     pub(crate) fn end(self, when: &dyn Display) {
         assert!(self.is_replaced(), "{when}: it has not been replaced");
-        for client in self.server.until_replaced().grace(Duration::ZERO) {
-            client.and_then(|mut client| client.write_all(b"served")).expect("a client that waits");
+        let serve = |mut client: UnixStream| client.write_all(b"served").expect("a client that waits");
+        match self.accepted.into_inner() {
+            Some(accepted) => {
+                let queued = self.server.drain().unwrap_or_else(|error| panic!("{when}: {error}"));
+                accepted.into_iter().chain(queued.map(|client| client.expect("accept"))).for_each(serve);
+            }
+            None => {
+                let clients = self.server.until_replaced().grace(Duration::ZERO);
+                clients.map(|client| client.expect("accept")).for_each(serve);
+            }
         }
         for client in self.clients.into_inner() {
             assert_eq!(hear(client), "served", "{when}");

@@ -198,6 +198,11 @@ impl<'a> Scene<'a> {
         Some(if is_first { Deleted::Old } else { Deleted::New })
     }
 
+    /// How many have come to the predecessor, if there is one, and left again.
+    pub(crate) fn left_by_now(&self) -> usize {
+        self.predecessor.as_ref().map_or(0, Predecessor::left_by_now)
+    }
+
     /// What no name tells: has the predecessor, if there is one, lost the path?
     pub(crate) fn is_replaced(&self) -> bool {
         self.predecessor.as_ref().is_some_and(Predecessor::is_replaced)
