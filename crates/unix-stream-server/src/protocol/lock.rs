@@ -208,7 +208,7 @@ impl<S: Sys> Protocol<'_, S> {
         let is_at_name = lock.confirmed || self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id);
         let unlinked = if is_at_name { self.sys.unlink(dir, name) } else { Ok(()) };
         drop(lock.file);
-        unlinked.err()
+        unlinked.err().filter(|&errno| errno != Errno::NOENT) // deleted since it was looked for
     }
 
     /// Under the short lock: a life lock by which nothing was published. One that a dead server had left stays with that

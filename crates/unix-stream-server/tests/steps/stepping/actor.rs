@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stepper::{End, Stop, Victim, operation};
 use unix_stream_server::ServerSocket;
@@ -119,7 +119,7 @@ impl Actor {
 /// What the child does: descriptors are counted before and after all.
 fn play(talk: &UnixStream, arrange: impl FnOnce() -> Act) {
     let mut reader = BufReader::new(talk);
-    let before = descriptors();
+    let before = open();
     let act = arrange();
     let result = operation(act);
     let words = match &result {
@@ -142,9 +142,15 @@ fn play(talk: &UnixStream, arrange: impl FnOnce() -> Act) {
         }
     }
     drop(result);
-    let after = descriptors();
+    let after = open();
     let words = if after == before { "as before".to_owned() } else { format!("{before:?}, then {after:?}") };
     writeln!(writer, "{words}").expect("the parent listens");
+}
+
+/// What is open, whether or not it has been deleted since.
+fn open() -> Vec<(u64, String)> {
+    let kept = |path: PathBuf| path.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+    descriptors().into_iter().map(|(number, path)| (number, kept(path))).collect()
 }
 
 /// Answers the first client that waits for it: those before only looked and left.

@@ -9,7 +9,7 @@ use super::operations::{Before, Kind, Length, OPERATIONS, Operation};
 use super::scene::{Deleted, Scene};
 use super::tell;
 use crate::support::child::whole_process;
-use crate::support::dir::exists;
+use crate::support::dir::{beside, exists};
 use crate::support::succession::temporary;
 use crate::this_test;
 
@@ -81,6 +81,37 @@ fn nor_does_one_deleted_at_the_temporary_name_but_as_moved() {
             scene.recover(&"nothing deleted");
             tell(&format!("deletions beside: {}: {deletions} at {stops} stops, told of at {told}", operation.name));
             assert!(deletions > 0 || !operation.creates() || operation.before.is_in_the_way(), "{}", operation.name);
+        }
+    });
+}
+
+/// Which lets in who comes meanwhile, and is no reason to fail.
+#[test]
+fn nor_does_a_lock_that_is_deleted() {
+    whole_process(&this_test!(), || {
+        let ours = OPERATIONS.iter().filter(|row| row.before != Before::GitLock);
+        let has_life = |row: &&Operation| matches!(row.kind, Kind::Lifetime | Kind::TakeOverLifetime);
+        let locks = ours.clone().map(|row| (row, ".lock")).chain(ours.filter(has_life).map(|row| (row, ".owner")));
+        for (operation, suffix) in locks {
+            let mut scene = Scene::new(operation);
+            let undisturbed = Undisturbed::new(&mut scene);
+            // It waits for the life lock, which is gone.
+            let waits = suffix == ".owner" && says(&undisturbed.report, "InUse", libc::EADDRINUSE);
+            let (mut stops, mut deletions) = (0, 0);
+            loop {
+                let mut actor = scene.actor();
+                let Some(stop) = actor.victim.step_to(stops) else { break };
+                stops += 1;
+                deletions += usize::from(std::fs::remove_file(beside(&scene.path, suffix)).is_ok());
+                let report = actor.report();
+                let when = format!("{suffix} deleted at {stop}: {report:?} instead of {:?}", undisturbed.report);
+                assert!(waits || report.is_like(&undisturbed.report), "{}: {when}", operation.name);
+                actor.end();
+                scene.recover(&when);
+            }
+            scene.recover(&"nothing deleted");
+            assert!(deletions > 0 || suffix == ".lock", "{}: {stops} stops", operation.name);
+            tell(&format!("deletions of {suffix}: {}: {deletions} at {stops} stops", operation.name));
         }
     });
 }
