@@ -222,8 +222,10 @@ impl Builder {
     /// As for [`create`](Self::create).
     pub fn claim(&self, path: impl AsRef<Path>) -> Result<Claim> {
         let (place, _) = self.place(path.as_ref())?;
-        let claimed = self.protocol(&place).claim()?;
-        Ok(Claim::new(place, self.options.clone(), claimed))
+        // Whoever takes over publishes first and prepares later.
+        let options = Options { take_over: false, ..self.options.clone() };
+        let claimed = Protocol { sys: &System, place: &place, options: &options, operation: CREATE }.claim()?;
+        Ok(Claim::new(place, options, claimed))
     }
 
     /// Removes a socket that is proven dead, and nothing else: [`PathState::Dead`] if there was one and it is gone,

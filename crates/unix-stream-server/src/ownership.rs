@@ -89,7 +89,8 @@ impl Ownership {
     }
 
     /// The descriptor of the life lock (`LockScope::Lifetime`). The lock is held as long as any copy of it is open, so a
-    /// program that is to serve on after this process gets one along with the listener.
+    /// program that is to serve on after this process gets one along with the listener. The end of this ownership removes the
+    /// lock's file, though: from then on the copy keeps nobody out.
     #[must_use]
     pub fn life_lock(&self) -> Option<BorrowedFd<'_>> {
         self.life.as_ref().map(|life| life.file().as_fd())

@@ -101,6 +101,8 @@ pub(crate) struct Claimed<Fd> {
     pub(crate) life: Option<Lock<Fd>>,
     /// Absent or dead.
     pub(crate) state: PathState,
+    /// Of the dead socket, whose number it keeps from reuse.
+    judged: Option<(Fd, FileId)>,
 }
 
 #[derive(Debug)]
@@ -124,24 +126,25 @@ impl<S: Sys> Protocol<'_, S> {
     /// The path and the verdict first; nothing is removed or bound until [`publish_claim`](Self::publish_claim).
     pub(crate) fn claim(&self) -> Result<Claimed<S::Fd>> {
         let Locks { lock, life } = self.lock(Purpose::Publish)?;
-        let state = match self.judge(&self.place.name, life.as_ref()) {
-            Verdict::Absent => Ok(PathState::Absent),
-            Verdict::Dead(_) => Ok(PathState::Dead),
+        let judged = match self.judge(&self.place.name, life.as_ref()) {
+            Verdict::Absent => Ok(None),
+            Verdict::Dead(pin) => match self.sys.stat(&pin) {
+                Ok(dead) => Ok(Some((pin, dead.id))),
+                Err(errno) => Err(self.failed("fstat", errno)),
+            },
             // Whoever takes over publishes first and prepares later: `create` does that.
             Verdict::Replaceable { state, .. } | Verdict::Other(state) => Err(self.in_the_way(&self.place.name, state)),
         };
-        match (state, life) {
-            // The life lock keeps every other start away from here on, so that the short one, which git respects
-            // too, need not be held while the caller prepares.
-            (Ok(state), Some(life)) => {
-                self.unlock(lock);
-                Ok(Claimed { lock: None, life: Some(life), state })
+        match (judged, life) {
+            (Ok(judged), life) => {
+                let state = if judged.is_some() { PathState::Dead } else { PathState::Absent };
+                // The life lock keeps every other start away from here on, so that the short one, which git respects
+                // too, need not be held while the caller prepares.
+                let lock = if life.is_some() { self.unlock(lock).and(None) } else { Some(lock) };
+                Ok(Claimed { lock, life, state, judged })
             }
-            (Ok(state), None) => Ok(Claimed { lock: Some(lock), life: None, state }),
             (Err(error), life) => {
-                if let Some(life) = life {
-                    self.unlock_unused(life);
-                }
+                self.unlock_unused(life, &error);
                 self.unlock(lock);
                 Err(error)
             }
@@ -149,32 +152,53 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     pub(crate) fn publish_claim(&self, claimed: Claimed<S::Fd>) -> Result<Published<S::Fd>> {
-        let Claimed { lock, life, state } = claimed;
-        let mut lock = match lock {
+        let Claimed { lock, mut life, state, judged } = claimed;
+        // Somebody may have deleted the lock while the caller prepared, and others have it by now.
+        let kept = lock.filter(|lock| self.is_at_name(lock));
+        let mut lock = match kept {
             Some(lock) => lock,
             None => match self.lock(Purpose::Path) {
                 Ok(locks) => locks.lock,
                 Err(error) => {
-                    self.end_claimed_life(life, state);
+                    self.end_claimed_life(life, state == PathState::Dead && error.kind() != ErrorKind::InUse);
                     return Err(error);
                 }
             },
         };
-        let published = self.publish(&mut lock, life, Found::Nothing);
+        let published = self.keep_life(&mut life, judged).and_then(|()| self.publish(&mut lock, life, Found::Nothing));
         self.end_of_publish(lock, published)
+    }
+
+    /// Under the short lock: the life lock of a claim keeps others out still, and proves no other death than the one that
+    /// it did when the path was claimed.
+    fn keep_life(&self, life: &mut Option<Lock<S::Fd>>, judged: Option<(S::Fd, FileId)>) -> Result<()> {
+        if life.is_none() {
+            return Ok(());
+        }
+        self.renew_life(life)?;
+        let dead = judged.as_ref().map(|(_, id)| *id);
+        if let Some(life) = life.as_mut().filter(|life| life.is_inherited()) {
+            match self.sys.stat_at(&self.place.dir, &self.place.name) {
+                Ok(now) if Some(now.id) == dead => {}
+                Ok(_) => life.disinherit(),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.failed("fstatat", errno)),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn abandon_claim(&self, claimed: Claimed<S::Fd>) {
         match claimed.lock {
             Some(lock) => self.unlock_both(lock, claimed.life),
-            None => self.end_claimed_life(claimed.life, claimed.state),
+            None => self.end_claimed_life(claimed.life, claimed.state == PathState::Dead),
         }
     }
 
     /// As [`unlock_unused`](Self::unlock_unused), by one who has not the short lock.
-    fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, state: PathState) {
+    fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, is_its_servers: bool) {
         match life {
-            Some(life) if life.is_inherited() && state == PathState::Dead => drop(life),
+            Some(life) if life.is_inherited() && is_its_servers => drop(life),
             life => self.end_life(life, false),
         }
     }
@@ -198,9 +222,7 @@ impl<S: Sys> Protocol<'_, S> {
         match listening {
             Ok((socket, id, replaced)) => Ok(Publication { server: Published { socket, id, life }, replaced }),
             Err(error) => {
-                if let Some(life) = life {
-                    self.unlock_unused(life);
-                }
+                self.unlock_unused(life, &error);
                 Err(error)
             }
         }
@@ -369,29 +391,29 @@ impl<S: Sys> Protocol<'_, S> {
         if self.leads_here(lock, node.id) {
             return Ok(node);
         }
-        // A symbolic link or directory above was changed while we were at it. Bound through the descriptor, the node in
-        // our directory is ours. Bound by the path, ours may be elsewhere and this one somebody's: it stays.
-        if self.place.bind_path().is_none() {
+        // A symbolic link or directory above was changed while we were at it. Bound through the descriptor, under the lock,
+        // the node in our directory is ours. Bound by the path, ours may be elsewhere and this one somebody's: it stays.
+        if self.place.bind_path().is_none() && self.is_at_name(lock) {
             self.withdraw(name, node.id);
         }
         Err(self.moved())
     }
 
-    /// Does the path lead to our directory, where `id` is at the name?
+    /// Does the path lead to our directory, where `id` is at the name, and is no other's lock there?
     fn leads_here(&self, lock: &mut Lock<S::Fd>, id: FileId) -> bool {
-        if self.confirm(lock) {
-            return true;
-        }
-        // The working directory is unknown, or somebody deleted the lock.
-        match &self.place.path {
-            Some(path) => self.sys.stat_path(path).is_ok_and(|through| through.id == id),
-            None => true,
+        match (self.confirm(lock), &self.place.path) {
+            // Another's: we have lost ours, to somebody who deleted it or to NFS, where a file that is open is renamed when
+            // it is unlinked, so that its links do not tell.
+            (Some(is_ours), _) => is_ours,
+            // The working directory is unknown, or somebody deleted the lock.
+            (None, Some(path)) => self.sys.stat_path(path).is_ok_and(|through| through.id == id),
+            (None, None) => true,
         }
     }
 
     fn moved(&self) -> Error {
         let why = "a directory or symbolic link above it changed while the socket was made, or somebody deleted the \
-            socket at once; try again when that has settled (a socket that nobody listens on may be left where the path led)";
+            socket or its lock at once; try again when that has settled (a socket that nobody listens on may be left where the path led)";
         Error::new(ErrorKind::Moved, self.operation, &self.place.shown, Errno::STALE, why)
     }
 

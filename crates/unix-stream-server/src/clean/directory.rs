@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
 use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin, proof_beside};
 use crate::sys::diag::find_listener;
-use crate::sys::{FlockHolder, Handle, Stat, Sys, System, entry_type, is_kernels_own};
+use crate::sys::{FlockHolder, Handle, Reach, Stat, Sys, System, entry_type, is_kernels_own};
 use crate::{FileKind, PathState};
 
 pub(super) struct Directory<'a> {
@@ -294,7 +294,8 @@ impl<'a> Directory<'a> {
         // Once: that of a temporary name alone has been told of by its own name.
         let tells_lock = sweep.life || !sweep.temporary;
         removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
-        let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false));
+        let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false))
+            || !sweep.sockets && self.is_there(name) && System.reach(dir).is_ok_and(Reach::needs_flock);
         removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
         if let Some(error) = self.would_be_locked(!removed.is_empty()) {
             return Err(error);

@@ -13,8 +13,10 @@ use std::ffi::CStr;
 use rustix::io::Errno;
 
 use super::Protocol;
-use crate::error::Result;
-use crate::sys::{FileId, Stat, Sys};
+use super::judge::Verdict;
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
+use crate::sys::{FileId, Sys};
 use crate::{FileKind, LockScope, trace};
 
 use file::Attempt;
@@ -35,6 +37,11 @@ pub(crate) struct Lock<Fd> {
 impl<Fd> Lock<Fd> {
     pub(crate) fn file(&self) -> &Fd {
         &self.file
+    }
+
+    /// It proves nobody's death any more.
+    pub(super) fn disinherit(&mut self) {
+        self.inherited = false;
     }
 
     /// It is to be looked for once more before its name is unlinked.
@@ -140,6 +147,12 @@ impl<S: Sys> Protocol<'_, S> {
         if !purpose.wants_life() || self.options.scope != LockScope::Lifetime {
             return Ok(Ok(Locks { lock, life: None }));
         }
+        if purpose == Purpose::Publish {
+            if let Err(error) = self.may_make_life() {
+                self.unlock(lock);
+                return Err(error);
+            }
+        }
         let busy = match self.try_lock(Which::Life) {
             Ok(Attempt::Held(life)) => return Ok(Ok(Locks { lock, life: Some(life) })),
             // A live server that yields gives it back when it has drained, and it drains once it has been replaced.
@@ -151,6 +164,20 @@ impl<S: Sys> Protocol<'_, S> {
         };
         self.unlock(lock);
         busy
+    }
+
+    /// Under the lock: a life lock is not made beside a socket that may be a live server's. Where a refusal proves nothing,
+    /// the next start would take it for what that server has left, should we be killed.
+    fn may_make_life(&self) -> Result<()> {
+        let Place { dir, name, life, .. } = self.place;
+        let is_absent = |name| matches!(self.sys.stat_at(dir, name), Err(Errno::NOENT));
+        if is_absent(name) || !is_absent(life) {
+            return Ok(());
+        }
+        match self.judge(name, None) {
+            Verdict::Absent | Verdict::Dead(_) | Verdict::Replaceable { .. } => Ok(()),
+            Verdict::Other(state) => Err(self.in_the_way(name, state)),
+        }
     }
 
     /// Under the lock: the life lock, if a dead server has left it behind. Held by a living one, it is the answer `InUse`.
@@ -194,28 +221,37 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Does the path lead to our directory? The lock is in there and is ours, so one look at it by its path tells that.
-    /// It tells as well that it is still at its name, which step 7, a moment later, need not ask again.
-    pub(super) fn confirm(&self, lock: &mut Lock<S::Fd>) -> bool {
-        let Some(path) = &self.place.lock_path else { return false };
-        lock.confirmed = self.sys.stat_path(path).is_ok_and(|now| now.id == lock.id);
-        lock.confirmed
+    /// It tells as well that it is still at its name, which step 7, a moment later, need not ask again. `None`: there is
+    /// nothing to be seen there.
+    pub(super) fn confirm(&self, lock: &mut Lock<S::Fd>) -> Option<bool> {
+        let now = self.sys.stat_path(self.place.lock_path.as_ref()?).ok()?;
+        lock.confirmed = now.id == lock.id;
+        Some(lock.confirmed)
     }
 
     /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be unlinked is left
     /// without its flock, so that the next of ours takes it over; then this says why.
     pub(super) fn unlock(&self, lock: Lock<S::Fd>) -> Option<Errno> {
-        let (dir, name) = (&self.place.dir, self.lock_name(lock.which));
-        let is_at_name = lock.confirmed || self.sys.stat_at(dir, name).is_ok_and(|now| now.id == lock.id);
-        let unlinked = if is_at_name { self.sys.unlink(dir, name) } else { Ok(()) };
+        let is_at_name = lock.confirmed || self.is_at_name(&lock);
+        let unlinked = if is_at_name { self.sys.unlink(&self.place.dir, self.lock_name(lock.which)) } else { Ok(()) };
         drop(lock.file);
         unlinked.err().filter(|&errno| errno != Errno::NOENT) // deleted since it was looked for
     }
 
-    /// Under the short lock: a life lock by which nothing was published. One that a dead server had left stays with that
-    /// server's socket, unlocked, as it was found: where a refusal proves nothing, it is what proves the death.
-    pub(super) fn unlock_unused(&self, life: Lock<S::Fd>) {
-        let is_socket = |stat: Stat| stat.kind == FileKind::Socket;
-        if life.inherited && self.sys.stat_at(&self.place.dir, &self.place.name).is_ok_and(is_socket) {
+    pub(super) fn is_at_name(&self, lock: &Lock<S::Fd>) -> bool {
+        self.sys.stat_at(&self.place.dir, self.lock_name(lock.which)).is_ok_and(|now| now.id == lock.id)
+    }
+
+    /// Under the short lock: a life lock by which nothing was published, because of this. One that a dead server had left
+    /// stays with that server's socket, unlocked, as it was found: where a refusal proves nothing, it is what proves the
+    /// death. Not if the socket there was seen to be a live one's, of whom it would prove it falsely.
+    pub(super) fn unlock_unused(&self, life: Option<Lock<S::Fd>>, error: &Error) {
+        let Some(life) = life else { return };
+        let may_be_its_servers = || match self.sys.stat_at(&self.place.dir, &self.place.name) {
+            Ok(stat) => stat.kind == FileKind::Socket,
+            Err(errno) => errno != Errno::NOENT,
+        };
+        if life.inherited && error.kind() != ErrorKind::InUse && may_be_its_servers() {
             drop(life.file);
         } else {
             self.unlock(life);

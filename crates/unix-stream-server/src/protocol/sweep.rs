@@ -113,6 +113,8 @@ impl<S: Sys> Protocol<'_, S> {
         // On a file system that other kernels share, the life lock of a dead server is what proves its death. It stays as
         // long as that server's socket does; without it, the next start could not tell.
         let socket_stays = match &at_name {
+            // Listed as in use, but its server may have been killed since.
+            _ if !sweep.sockets => life.as_ref().is_some_and(|life| self.proves_a_death(life)),
             Ok((PathState::Dead, cleared)) => !cleared,
             Ok((state, _)) => matches!(state, PathState::CannotTell { .. }),
             Err(_) => true,
@@ -137,6 +139,12 @@ impl<S: Sys> Protocol<'_, S> {
             state if removed.is_empty() => Err(self.in_the_way(name, state)),
             state => Ok(state),
         }
+    }
+
+    /// A refusal proves nothing here, and a socket is at the name, or may be.
+    fn proves_a_death(&self, life: &Lock<S::Fd>) -> bool {
+        let is_shared = !self.sys.reach(life.file()).is_ok_and(|reach| !reach.needs_flock());
+        is_shared && !matches!(self.sys.stat_at(&self.place.dir, &self.place.name), Err(Errno::NOENT))
     }
 
     /// What stands at a name, and whether it was a dead socket that is now gone.

@@ -123,7 +123,7 @@ impl<S: Sys> Protocol<'_, S> {
             return Ok(node);
         }
         // As in `identify`.
-        if self.place.bind_path_beside().is_none() {
+        if self.place.bind_path_beside().is_none() && self.is_at_name(lock) {
             self.withdraw(beside, node.id);
         }
         Err(self.moved())

@@ -156,7 +156,7 @@ impl Automaton {
             base = known.len();
         }
         if role.party.class() != Class::Rejected {
-            forget(&mut known, base, &played, &log);
+            forget(&mut known, base, &played, &log, role.party);
         }
         if let Some(&id) = self.ids.get(&(role, known.clone())) {
             let node = &mut self.nodes[id as usize];
@@ -194,13 +194,14 @@ fn play(role: Role, log: &Log) -> Played {
 }
 
 /// Drops what the party cannot remember where it is now.
-fn forget(known: &mut Vec<Known>, base: usize, played: &Played, log: &Log) {
+fn forget(known: &mut Vec<Known>, base: usize, played: &Played, log: &Log, party: Party) {
     let what = match played.next {
         Next::Call(call @ (Call::CreateLock(_) | Call::CreateGitLock)) => Known::Attempt(attempt(call, played, log)),
         Next::Call(call @ Call::Socket) => Known::Holds(call, holds(log), found(log)),
-        // The first look at the name under a lock that was wanted to remove it, or for a claim.
+        // The first look at the name under a lock that was wanted to remove it, or for a claim. Not the one before the life
+        // lock is made, which is another attempt.
         Next::Call(call @ (Call::StatAt(Name::Socket) | Call::Pin(Name::Socket)))
-            if just_locked(&log[played.wait..], log) =>
+            if just_locked(&log[played.wait..], log) && (!party.has_life_lock() || holds_life(log)) =>
         {
             Known::Holds(call, holds(log), found(log))
         }
@@ -256,6 +257,11 @@ fn just_locked(wait: &[(Call, Reply)], log: &Log) -> bool {
     let flocks = |(call, reply): &(Call, Reply)| matches!(call, Call::Flock(_)).then_some(*reply);
     let holds_flock = wait.iter().rev().find_map(flocks) == Some(Reply::Done);
     matches!(last, Call::Stat(_) | Call::StatAt(Name::Lock | Name::Life)) && holds_flock && stat.links == 1
+}
+
+fn holds_life(log: &Log) -> bool {
+    let is_life = |call: &Call| matches!(call, Call::CreateLock(Name::Life) | Call::OpenLock(Name::Life));
+    holds(log).iter().any(|(call, _, _)| is_life(call))
 }
 
 /// The open descriptors: how each was opened, and the number of its file as far as it was asked for.

@@ -4,6 +4,7 @@ mod clients;
 mod errors;
 mod file_systems;
 mod heals;
+mod proofs;
 mod rejected;
 mod replay;
 mod stops;

@@ -13,6 +13,8 @@ use crate::{FileKind, trace};
 
 /// How often a lock file that vanishes under our hands is tried again at once.
 const RESTARTS: usize = 8;
+/// What NFS says of an open file that another host has unlinked (nfs(5)).
+const GONE: Errno = Errno::STALE;
 /// The mark after a umask has taken the owner's read bit away, until the creator gives it back.
 const MARK_MASKED: u32 = MARK & !0o400;
 
@@ -36,28 +38,36 @@ pub(crate) fn is_mark(stat: &Stat) -> bool {
 
 impl<S: Sys> Protocol<'_, S> {
     pub(super) fn try_lock(&self, which: Which) -> Result<Attempt<S::Fd>> {
-        let (dir, name) = (&self.place.dir, self.lock_name(which));
+        let mut taken = Ok(None);
         for _ in 0..RESTARTS {
-            let taken = match self.sys.create_lock(dir, name) {
-                Ok(file) => self.take_new(which, file)?,
-                Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
-                    Ok(file) => self.take_left(which, file)?,
-                    Err(Errno::NOENT) => None, // given back between the two calls
-                    Err(Errno::ACCESS | Errno::PERM) => match self.mend_own(name) {
-                        Mended::Yes | Mended::Vanished => None,
-                        Mended::NotOurs(stat) => Some(Attempt::Busy(Holder::Denied(stat))),
-                    },
-                    // A symbolic link (NOFOLLOW), a socket, a device without a driver.
-                    Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Some(Attempt::Busy(Holder::Foreign(None))),
-                    Err(errno) => return Err(self.failed("open the lock file", errno)),
-                },
-                Err(errno) => return Err(self.failed("create the lock file", errno)),
-            };
-            if let Some(attempt) = taken {
-                return Ok(attempt);
+            taken = self.try_file(which);
+            match &taken {
+                Ok(None) => {}
+                Err(error) if error.raw_os_error() == GONE.raw_os_error() => {}
+                _ => break,
             }
         }
-        Ok(Attempt::Busy(Holder::Contended))
+        taken.map(|attempt| attempt.unwrap_or(Attempt::Busy(Holder::Contended)))
+    }
+
+    /// One file at the lock's name. `None`: it has gone.
+    fn try_file(&self, which: Which) -> Result<Option<Attempt<S::Fd>>> {
+        let (dir, name) = (&self.place.dir, self.lock_name(which));
+        match self.sys.create_lock(dir, name) {
+            Ok(file) => self.take_new(which, file),
+            Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
+                Ok(file) => self.take_left(which, file),
+                Err(Errno::NOENT) => Ok(None), // given back between the two calls
+                Err(Errno::ACCESS | Errno::PERM) => Ok(match self.mend_own(name)? {
+                    Mended::Yes | Mended::Vanished => None,
+                    Mended::NotOurs(stat) => Some(Attempt::Busy(Holder::Denied(stat))),
+                }),
+                // A symbolic link (NOFOLLOW), a socket, a device without a driver.
+                Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(Some(Attempt::Busy(Holder::Foreign(None)))),
+                Err(errno) => Err(self.failed("open the lock file", errno)),
+            },
+            Err(errno) => Err(self.failed("create the lock file", errno)),
+        }
     }
 
     /// A lock file that we have just created. `None`: another of ours took it for a dead holder's before we had the
@@ -123,10 +133,13 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// A umask that takes the owner's read bit leaves a lock that its owner cannot open; whoever was killed before
     /// giving the bit back left it for us, the same user, to mend.
-    fn mend_own(&self, name: &CStr) -> Mended {
-        let dir = &self.place.dir;
-        let Ok(pin) = self.sys.pin(dir, name) else { return Mended::Vanished };
-        match self.sys.stat(&pin) {
+    fn mend_own(&self, name: &CStr) -> Result<Mended> {
+        let pin = match self.sys.pin(&self.place.dir, name) {
+            Ok(pin) => pin,
+            Err(Errno::NOENT) => return Ok(Mended::Vanished),
+            Err(errno) => return Err(self.failed("open the lock file", errno)),
+        };
+        Ok(match self.sys.stat(&pin) {
             Ok(stat)
                 if stat.kind == FileKind::Regular
                     && stat.mode == MARK_MASKED
@@ -138,6 +151,6 @@ impl<S: Sys> Protocol<'_, S> {
             }
             Ok(stat) => Mended::NotOurs(stat),
             Err(_) => Mended::Vanished,
-        }
+        })
     }
 }

@@ -8,7 +8,6 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs as sysfs;
 use rustix::io::Errno;
-use rustix::net;
 
 use super::diag::{
     LISTENING, SHOW_NAME, SHOW_VFS, SHOW_VFS_AND_QUEUE, UNIX_DIAG_RQLEN, UNIX_DIAG_SHUTDOWN, UNIX_DIAG_VFS, ask_one,
@@ -67,7 +66,7 @@ pub(crate) fn listeners_named(is_named: impl Fn(&[u8]) -> bool) -> Result<Vec<(u
 
 #[cfg(target_os = "linux")]
 fn socket_cookie(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
-    net::sockopt::socket_cookie(socket)
+    rustix::net::sockopt::socket_cookie(socket)
 }
 
 /// Android lets programs have no such list.
