@@ -6,15 +6,17 @@ pub mod support;
 use std::time::Duration;
 
 use libc::{EAFNOSUPPORT, EBADF, EINVAL, ENOPROTOOPT, ENOSYS, EOPNOTSUPP};
-use support::assert_error;
 use support::child::whole_process;
 use support::dir::{Dir, put_file};
 use support::filter::without;
 use support::fork::in_a_forked_child;
 use support::sockets::{assert_serves, next_client, put_dead, stranger};
+use support::start::{Household, answer, play};
+use support::wait::{Worker, until};
+use support::{PATIENCE, assert_error};
 use unix_stream_server::{
     Builder, CleanEvent, CleanOptions, ErrorKind, Leftover, LockScope, Outcome, PathState, PeerRules, ServerSocket,
-    Status, adopt, connect, inspect, peer_credentials, peer_pidfd, queued_clients,
+    Status, adopt, connect, connect_or_start, inspect, peer_credentials, peer_pidfd, queued_clients,
 };
 
 fn hasty() -> Builder {
@@ -96,6 +98,27 @@ fn without_a_list_of_sockets_whoever_asks_connects_and_nothing_is_taken_for_dead
         assert_eq!(adopted.status(), Some(Status::Ours));
         adopted.close().expect("close");
         assert_eq!(dir.names(), ["live"]);
+    });
+}
+
+/// Nobody says then which of its clients a server that is being started has accepted.
+#[test]
+fn without_a_list_of_sockets_a_starter_with_others_behind_him_is_let_in_all_the_same() {
+    let test = this_test!();
+    play();
+    whole_process(&test, || {
+        let family = u32::try_from(libc::AF_NETLINK).expect("a number");
+        without(libc::SYS_socket, Some((0, family)), EAFNOSUPPORT);
+        let mut home = Household::new(&test);
+        let (path, command) = (home.path(), home.server("late").timeout(PATIENCE / 2));
+        let starter = Worker::start(move || connect_or_start(&path, &command).map(answer));
+        until("the server was started", || home.started().len() == 1);
+        let behind = connect(home.path()).expect("queued");
+        // It accepts the starter now, and waits for what he asks.
+        home.say();
+        let pid = starter.result().expect("not the end of its time");
+        assert_eq!((answer(behind), home.started()), (pid, vec![pid]));
+        home.end();
     });
 }
 

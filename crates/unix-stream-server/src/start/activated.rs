@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -18,6 +18,10 @@ use crate::sys::job::{Descriptors, Report};
 use crate::sys::queue;
 use crate::sys::spawn::{Starting, spawn};
 use crate::{Builder, ServerSocket};
+
+/// How long it is waited for to be told whether the server has accepted us. A server that serves one client after the other
+/// may have done so, and now wait for a request that only our caller can send.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// Starts the server and connects to it. The inner error: somebody else was first.
 pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instant>) -> Result<Result<UnixStream>> {
@@ -57,7 +61,7 @@ pub(super) fn start(path: &Path, command: &StartCommand, deadline: Option<Instan
         spawn(&job, &with).map_err(|errno| Error::system(START, path, "clone", errno))?
     };
     drop(stdio);
-    Start { path, command, deadline, server, client }.follow(&starting).map(Ok)
+    Start { path, command, deadline, server, client, untold_since: None }.follow(&starting).map(Ok)
 }
 
 fn socket(command: &StartCommand, deadline: Option<Instant>) -> Builder {
@@ -85,6 +89,8 @@ struct Start<'a> {
     deadline: Option<Instant>,
     server: ServerSocket,
     client: Option<UnixStream>,
+    /// Since when it cannot be told whether our connection has been accepted.
+    untold_since: Option<Instant>,
 }
 
 impl Start<'_> {
@@ -102,12 +108,13 @@ impl Start<'_> {
                     return self.ended(accepted).ok_or_else(|| failed(path, command, report));
                 }
             }
-            match (accepted, self.client.take()) {
-                (Some(true), Some(stream)) => {
+            let is_enough = accepted.unwrap_or_else(|| self.is_untold_for_long());
+            match self.client.take() {
+                Some(stream) if is_enough => {
                     self.leave();
                     return Ok(stream);
                 }
-                (_, client) => self.client = client,
+                client => self.client = client,
             }
             if is_over(self.deadline) {
                 // It may still come, and others are queued for it.
@@ -136,9 +143,18 @@ impl Start<'_> {
         if poll(&mut listener, Some(&now)) == Ok(0) {
             return Some(true); // we were in the queue, and it is empty
         }
-        // Others are in it, perhaps behind us. Where the kernel does not list them, an empty queue is waited for.
+        // Others are in it, perhaps behind us. Where the kernel does not list them, an empty queue is waited for, a while.
         let queued = queue::queued(self.server.as_fd()).ok()?;
         Some(!queued.contains(&queue::number_of(client.as_fd()).ok()?))
+    }
+
+    /// Then we are in the queue, or past it, and go on like any other client.
+    fn is_untold_for_long(&mut self) -> bool {
+        if self.client.is_none() {
+            return false;
+        }
+        let since = *self.untold_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= UNTOLD || is_over(self.deadline)
     }
 
     /// The path and the duty to remove it are the server's from now on; our copy of the listener goes.
