@@ -1,8 +1,10 @@
 //! Whoever starts a server on demand may be killed at any system call, or any call may fail: the next client gets a server,
-//! the same or its first, and nothing is stuck.
+//! the same or its first, and nothing is stuck. Its server may end between any two of its calls: what that has said is read.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 pub mod support;
+
+use std::io::Read;
 
 use stepper::{End, Side, Victim, call, name, operation};
 use support::child::{self, whole_process};
@@ -55,6 +57,40 @@ fn a_starter_killed_at_any_step_leaves_one_server_or_the_next_client_starts_it()
 #[test]
 fn so_does_one_whose_server_makes_its_socket_itself() {
     killed_at_any_step(&this_test!(), "own", true);
+}
+
+#[test]
+fn a_server_that_lets_its_starter_in_just_after_he_looked_and_ends_has_served_him() {
+    let test = this_test!();
+    play();
+    whole_process(&test, || {
+        let mut home = Household::new(&test);
+        let (path, command) = (home.path(), home.server("speak"));
+        let mut victim = Victim::fork(|| {
+            let mut stream = operation(|| connect_or_start(&path, &command)).expect("a server");
+            let mut said = String::new();
+            stream.read_to_string(&mut said).expect("what it has said");
+            assert!(said.parse::<i32>().is_ok(), "{said}");
+        });
+        victim.step_to_call(Side::Exit, "clone");
+        until("the server was started", || home.started().len() == 1);
+        let server = home.started()[0];
+        let watcher = parent(server);
+        // He has been told that he is queued.
+        victim.step_to_call(Side::Exit, "recvfrom");
+        home.say();
+        until("its end is reported", || !is_alive(server) && !is_alive(watcher));
+        victim.release();
+        assert_eq!(victim.wait(), End::Exited(0));
+        assert!(!home.path().exists(), "a dead socket is left");
+        home.end();
+    });
+}
+
+fn parent(pid: i32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let (_, fields) = stat.rsplit_once(") ").expect("stat");
+    fields.split(' ').nth(1).expect("a parent").parse().expect("a pid")
 }
 
 /// What a call says, it may say in the middle of a start.

@@ -164,6 +164,8 @@ impl Start<'_> {
 
     /// The server has ended, and its socket goes: whoever is queued is reset. Our connection, if it had been accepted.
     fn ended(self, accepted: Option<bool>) -> Option<UnixStream> {
+        // Between that look and its end it may have let us in, and have answered. Now it lets in nobody any more.
+        let accepted = if accepted == Some(true) { accepted } else { self.was_accepted() };
         let _ = self.server.close(); // at the worst a dead socket stays for the next start
         let client = self.client?;
         let accepted = accepted.unwrap_or_else(|| {

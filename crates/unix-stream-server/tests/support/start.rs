@@ -157,6 +157,14 @@ pub fn serve(role: &str) -> ! {
             answer_one(&given());
             std::process::exit(0);
         }
+        // Says who it is unasked, and ends.
+        "speak" => {
+            let listener = given();
+            hear(&dir);
+            let (mut client, _) = listener.accept().expect("accept");
+            client.write_all(std::process::id().to_string().as_bytes()).expect("written");
+            std::process::exit(0);
+        }
         // Creates its socket itself.
         "own" => answer_all(&UnixListener::bind(dir.join("s")).expect("bind")),
         "own-late" => {
