@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::source::{Heard, Native, Source};
 use super::wait_for;
 use crate::error::{Error, Result};
@@ -80,14 +82,16 @@ pub struct PathReport {
 /// What is done to the name is told at once (inotify(7) on its directory), and so is the end of the process that serves,
 /// where it can be seen (pidfd_open(2)). What makes no event is found within a second: a server that ends behind a
 /// process of another pid namespace, or that only closes its socket; changes behind a symbolic link, and of a directory
-/// further up. Where the directory may not be read, or no inotify is to be had, it looks five times a second.
+/// further up; the end of the path's own directory, and another in its place. Where the directory may not be read, or no
+/// inotify is to be had, it looks five times a second.
 ///
 /// # It disturbs nobody
 ///
 /// It looks into the kernel's list of listeners (sock_diag(7)). Only what is new and not on it, such as a server in
-/// another network namespace, is connected to, once; from then on its end is known by its process and its file alone.
-/// Other systems have no such list: there every new server is connected to, once, and once more when its file has got
-/// another mode, owner or name.
+/// another network namespace, is connected to, once, or twice if the process that made it has ended; from then on its end
+/// is known by its process and its file alone. So the end of one whose process cannot be seen either (of another network
+/// namespace and another pid namespace) is not told before its file goes. Other systems have no such list: there every
+/// new server is connected to so, and again when its file has got another mode, owner or name.
 pub struct PathWatch {
     path: PathBuf,
     process: Process,
@@ -155,12 +159,8 @@ impl PathWatch {
         if heard.moved || heard.tick {
             self.follow_directory();
         }
-        let (inspection, file) = inspect_pinned(&self.path)?;
-        if self.is_in_doubt(inspection.state, file.as_ref(), heard.ended) {
-            return Ok(None);
-        }
+        let Some((inspection, file)) = self.look(heard.ended)? else { return Ok(None) };
         let report = PathReport { event: self.event(inspection.state, file.as_ref()), inspection };
-        self.hear_end(report.inspection.state);
         self.remember(report.inspection.state, file);
         if self.last.as_ref().is_some_and(|last| is_same(last, &report)) {
             return Ok(None);
@@ -217,6 +217,23 @@ impl PathWatch {
             && (!seen.listed || find_listener(seen.id).is_some())
     }
 
+    /// What is there, and its process's end is heard from now on. `None`: it is in doubt.
+    fn look(&mut self, mut ended: bool) -> Result<Option<(Inspection, Option<Pinned>)>> {
+        let mut gone = None;
+        loop {
+            let (inspection, file) = inspect_pinned(&self.path)?;
+            if self.is_in_doubt(inspection.state, file.as_ref(), ended) {
+                return Ok(None);
+            }
+            // Ended between this look and now, its process is not heard of again. One that is still known by it after
+            // another look was made by a process that has ended, and is served by another.
+            match self.hear_end(inspection.state) {
+                Err(pid) if gone != Some(pid) => (gone, ended) = (Some(pid), true),
+                _ => return Ok(Some((inspection, file))),
+            }
+        }
+    }
+
     /// Between bind() and listen() a server looks dead, and no event tells of its listen(). And a socket can be
     /// without a process for a moment: the first of its threads has ended and the last has not, or somebody reads
     /// /proc/PID/fd and so has it open too.
@@ -260,7 +277,8 @@ impl PathWatch {
         }
     }
 
-    fn hear_end(&mut self, state: PathState) {
+    /// The error: the process that it is known by, which is there no more.
+    fn hear_end(&mut self, state: PathState) -> Result<(), u32> {
         let pid = match state {
             PathState::Live { peer } => peer.and_then(|peer| peer.pid),
             // As live as before, and its owner was not told.
@@ -269,8 +287,15 @@ impl PathWatch {
         };
         if pid != self.heard {
             self.source.leave_process();
-            self.heard = pid.filter(|&pid| self.source.hear_end(pid).is_ok());
+            self.heard = None;
+            let Some(pid) = pid else { return Ok(()) };
+            match self.source.hear_end(pid) {
+                Ok(()) => self.heard = Some(pid),
+                Err(Errno::SRCH) => return Err(pid),
+                Err(_) => {} // of its end the clock tells, or nobody
+            }
         }
+        Ok(())
     }
 
     fn remember(&mut self, state: PathState, file: Option<Pinned>) {
