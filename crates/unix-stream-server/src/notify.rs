@@ -40,14 +40,14 @@ use std::env;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{self, SocketAddrUnix, SocketType, sockopt};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sys::{SEND_QUIETLY, abstract_address, new_socket, uninterrupted};
+use crate::sys::{SEND_QUIETLY, abstract_address, new_socket};
 
 const NOTIFY: &str = "notify the service manager at";
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -143,17 +143,28 @@ fn send_to(address: &OsStr, states: &[State<'_>]) -> Result<()> {
     let failed = |call: &str, errno| Error::system(NOTIFY, address, call, errno);
     let to = parse(address)?;
     let socket = new_socket(SocketType::DGRAM, true).map_err(|errno| failed("socket", errno))?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))
-        .map_err(|errno| failed("setsockopt", errno))?;
     let text = message(states);
-    match uninterrupted(|| net::sendto(&socket, text.as_bytes(), SEND_QUIETLY, &to)) {
-        Ok(_) => Ok(()), // a datagram is sent whole or not at all
-        Err(Errno::AGAIN) => {
-            let why = format!("its queue was full for {PATIENCE:?}; the manager may be stuck");
-            Err(Error::new(ErrorKind::TimedOut, NOTIFY, address, Errno::TIMEDOUT, why))
+    let begin = Instant::now();
+    loop {
+        // SO_SNDTIMEO counts anew after each signal, so it gets what is left.
+        let left = PATIENCE.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(full(address));
         }
-        Err(errno) => Err(failed("sendto", errno)),
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left))
+            .map_err(|errno| failed("setsockopt", errno))?;
+        match net::sendto(&socket, text.as_bytes(), SEND_QUIETLY, &to) {
+            Ok(_) => return Ok(()), // a datagram is sent whole or not at all
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(full(address)),
+            Err(errno) => return Err(failed("sendto", errno)),
+        }
     }
+}
+
+fn full(address: &OsStr) -> Error {
+    let why = format!("its queue was full for {PATIENCE:?}; the manager may be stuck");
+    Error::new(ErrorKind::TimedOut, NOTIFY, address, Errno::TIMEDOUT, why)
 }
 
 fn parse(address: &OsStr) -> Result<SocketAddrUnix> {

@@ -7,8 +7,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libc::{EACCES, EAFNOSUPPORT, ECONNREFUSED, ENAMETOOLONG, ENOENT, ETIMEDOUT};
+use rustix::process::Signal;
 use support::child::{self, Program, descriptors, role};
 use support::dir::{Dir, chmod};
 use support::{NOBODY, PATIENCE, assert_error};
@@ -125,6 +128,31 @@ fn what_cannot_be_told_is_an_error_with_its_errno() {
         if errno == EACCES { program.ordinary().run() } else { program.run() }
     }
     assert_ne!(NOBODY, 1);
+}
+
+/// Each stop and continue interrupts the wait, whose time then counts anew (signal(7)).
+#[test]
+fn a_manager_that_is_stuck_is_given_up_however_many_signals_come() {
+    if role().is_some() {
+        child::say("begun");
+        let error = (0..1000).find_map(|_| notify::ready().err()).expect("it is full");
+        assert_error(&error, ErrorKind::TimedOut, ETIMEDOUT);
+        return;
+    }
+    let dir = Dir::new();
+    let _stuck = UnixDatagram::bind(dir.join("stuck")).expect("bind");
+    let mut child = told(&this_test!(), dir.join("stuck")).start();
+    child.hear("begun");
+    let begin = Instant::now();
+    while !child.has_ended() {
+        assert!(begin.elapsed() < PATIENCE, "it waits for as long as it is interrupted");
+        // The pauses give the signals a rate, nothing more.
+        for signal in [Signal::STOP, Signal::CONT] {
+            child.signal(signal);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    child.finish();
 }
 
 #[test]
