@@ -131,6 +131,31 @@ impl ServerSocket {
     /// # Cancel safety
     ///
     /// It may be dropped and called again at any time: each call begins with a look.
+    ///
+    /// # Hazard
+    ///
+    /// Each call makes a watch, and when its future is dropped the thread is blocked for some milliseconds: see the hazards
+    /// of [`Watch`](crate::Watch). In a loop around `select!` that is once for each client. There, pin one future before
+    /// the loop, or have a [`Watch`](super::Watch):
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let dir = tempfile::tempdir()?; let path = dir.path().join("s");
+    /// use unix_stream_server::{ServerSocket, tokio1};
+    ///
+    /// let server = ServerSocket::create(&path)?.into_tokio()?;
+    /// # let _client = tokio1::connect(&path).await?;
+    /// let mut stolen = std::pin::pin!(server.stolen());
+    /// loop {
+    ///     tokio::select! {
+    ///         client = server.accept() => drop(client?), // serve it
+    ///         _ = &mut stolen => break,
+    ///     }
+    /// #   std::fs::remove_file(&path)?;
+    /// }
+    /// # Ok(()) }) }
+    /// ```
     pub async fn stolen(&self) -> Status {
         self.until(Status::is_stolen).await
     }
@@ -141,6 +166,10 @@ impl ServerSocket {
     /// # Cancel safety
     ///
     /// As for [`stolen`](Self::stolen).
+    ///
+    /// # Hazard
+    ///
+    /// That of [`stolen`](Self::stolen).
     pub async fn replaced(&self) {
         self.until(|status| status == Status::Replaced).await;
     }
