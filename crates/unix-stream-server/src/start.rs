@@ -177,6 +177,7 @@ impl StartCommand {
 /// | `Locked` | `EEXIST`, `EACCES` | the path's lock, or `<path>.start`, was not had in time |
 /// | `Invalid` | `EINVAL` | a NUL in an argument, a bad name for the descriptor, and as for [`Builder::create`](crate::Builder::create) |
 /// | `System` | `ENOSYS` | nobody lives there, and this is not Linux, the only system on which servers are started so far, or it is Linux on SPARC |
+/// | `System` | `EINVAL` | this process has called unshare(2) with `CLONE_NEWPID` and has no child yet: the server's starter would be the first process of that namespace, and take the server with it when it leaves. Fork, and start it from the child |
 /// | others | | as for [`connect()`](crate::connect()) and [`Builder::create`](crate::Builder::create) |
 ///
 /// A client that finds the socket of a server which is being started is queued there and returns at once, as of

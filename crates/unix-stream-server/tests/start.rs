@@ -13,8 +13,9 @@ use support::child::{self, Program, whole_process};
 use support::dir::{names, put_file};
 use support::sockets::put_dead;
 use support::start::{Household, answer, is_alive, play, serve, server};
+use support::unshared::with_children_in_pid_namespaces;
 use support::wait::{Worker, until, within};
-use support::{PATIENCE, assert_error};
+use support::{PATIENCE, assert_error, is_root, not_tried};
 use unix_stream_server::{
     ErrorKind, PathState, ServerSocket, StartCommand, StartLock, connect, connect_or_start, probe,
 };
@@ -318,6 +319,23 @@ fn what_can_be_wrong_is_told_before_anything_is_left() {
         check(Path::new(""), &run("true"), ErrorKind::Invalid, EINVAL);
         assert_eq!(left(&home), ["data", "text"]);
         assert_eq!(fs::read(home.dir.join("data")).expect("a file"), b"not a program");
+    });
+}
+
+/// It would be killed as soon as it has let us in: with the first process of the namespace, which is its starter.
+#[test]
+fn nothing_is_started_as_the_first_of_a_pid_namespace() {
+    let test = this_test!();
+    if !is_root() {
+        return not_tried("pid namespaces: only root can make one");
+    }
+    play();
+    whole_process(&test, || {
+        let home = Household::new(&test);
+        with_children_in_pid_namespaces();
+        let error = connect_or_start(home.path(), &home.server("serve")).expect_err("no server");
+        assert_error(&error, ErrorKind::System, EINVAL);
+        assert!(home.started().is_empty() && left(&home).is_empty(), "{:?}", left(&home));
     });
 }
 

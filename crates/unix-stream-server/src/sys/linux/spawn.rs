@@ -228,6 +228,12 @@ unsafe fn clone(exit_signal: c_int) -> c_long {
 unsafe fn watch(child: &Child) -> ! {
     // SAFETY: see the head of this file: system calls on numbers and on local memory.
     unsafe {
+        // The first process of a pid namespace takes all others with it when it leaves, the server among them. Not
+        // getpid(), as below.
+        if libc::syscall(libc::SYS_getpid) == 1 {
+            tell(child.channel, NOT_STARTED, Errno::INVAL.raw_os_error());
+            libc::_exit(1);
+        }
         libc::setsid(); // what is sent to our process group, by a terminal's ^C for one, is not for us
         // What a server that puts itself into the background leaves behind is ours to wait for as well.
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as c_ulong, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong);
