@@ -38,10 +38,14 @@
  * Threads	All functions may be called in any thread at any time. For one
  *		server, only unix_ss_free() must be alone and the last. No
  *		function is a cancellation point: a thread that is cancelled
- *		ends its call first.
+ *		ends its call first. That is of deferred cancellation, the
+ *		default; where it is asynchronous, none may be called.
  * Fork		A child that has inherited a server may call unix_ss_free():
  *		that gives back the child's memory and descriptors, and the
- *		parent's server lives on, with its path. unix_ss_drain() is
+ *		parent's server lives on, with its path. (Not the descriptors
+ *		if another thread of the parent was in its first
+ *		unix_ss_drain() at the fork: then the child has the listener
+ *		open until it ends or calls exec.) unix_ss_drain() is
  *		refused there. So become a daemon first, then create: a child
  *		that serves on when its parent has ended leaves the path behind.
  * Signals	No function may be called in a signal handler. None sets one.
