@@ -187,7 +187,7 @@ struct unix_ss_socket {
  *			"/", "." or "..", or in ".<32 hex digits>.new", a
  *			temporary name of take-overs
  *	ESTALE		a directory or symbolic link above changed meanwhile, or
- *			the new socket was deleted at once
+ *			the new socket or its lock was deleted at once
  *
  * Whenever it does not return 0, *server_socket is NULL.
  */

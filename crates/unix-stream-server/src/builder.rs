@@ -202,7 +202,7 @@ impl Builder {
     /// | `CannotTell` | that of the attempt | the server there could not be reached, nor proven dead |
     /// | `PathTooLong` | `ENAMETOOLONG` | beyond 4,095 bytes (away from Linux 103, on illumos 107), or 255 in the last component |
     /// | `Invalid` | `EINVAL` | an empty path, a NUL, a trailing slash, `.` or `..` last, or `.<32 hex digits>.new`, a temporary name of take-overs; a mode over `0o777`; an id of -1 |
-    /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it, or somebody deleted the new socket at once |
+    /// | `Moved` | `ESTALE` | the path led elsewhere in the middle of it, or somebody deleted the new socket or its lock at once |
     /// | `System` | its own | the directory is missing, not writable, full; no descriptors left |
     pub fn create(&self, path: impl AsRef<Path>) -> Result<ServerSocket> {
         let (place, found) = self.place(path.as_ref())?;

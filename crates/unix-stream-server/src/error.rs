@@ -48,7 +48,7 @@ pub enum ErrorKind {
     /// take-overs; or an option is out of range (`EINVAL`).
     Invalid,
     /// The path led somewhere else than a moment before: a symbolic link or directory above it changed, or the new socket
-    /// was deleted before it was a server's; or it leads to another server's dead socket, where a server wanted its own back (`ESTALE`).
+    /// or its lock was deleted before it was a server's; or it leads to another server's dead socket, where a server wanted its own back (`ESTALE`).
     Moved,
     /// Called in a forked child, which does not own its parent's socket (`EPERM`).
     Forked,

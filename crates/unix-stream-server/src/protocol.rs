@@ -144,7 +144,7 @@ impl<S: Sys> Protocol<'_, S> {
                 Ok(Claimed { lock, life, state, judged })
             }
             (Err(error), life) => {
-                self.unlock_unused(life, &error);
+                self.unlock_unused(life, &lock, &error);
                 self.unlock(lock);
                 Err(error)
             }
@@ -165,25 +165,35 @@ impl<S: Sys> Protocol<'_, S> {
                 }
             },
         };
-        let published = self.keep_life(&mut life, judged).and_then(|()| self.publish(&mut lock, life, Found::Nothing));
+        let published = match self.keep_life(&mut life, judged) {
+            Ok(()) => self.publish(&mut lock, life, Found::Nothing),
+            Err(error) => {
+                self.unlock_unused(life, &lock, &error);
+                Err(error)
+            }
+        };
         self.end_of_publish(lock, published)
     }
 
-    /// Under the short lock: the life lock of a claim keeps others out still, and proves no other death than the one that
-    /// it did when the path was claimed.
+    /// Under the short lock: the life lock of a claim keeps others out still, or another in its place, and proves no other
+    /// death than the one that it did when the path was claimed.
     fn keep_life(&self, life: &mut Option<Lock<S::Fd>>, judged: Option<(S::Fd, FileId)>) -> Result<()> {
-        if life.is_none() {
+        let Some(held) = life else { return Ok(()) };
+        let is_proven = match self.sys.stat_at(&self.place.dir, &self.place.name) {
+            Ok(now) => held.proves_a_death() && judged.as_ref().is_some_and(|(_, id)| *id == now.id),
+            Err(Errno::NOENT) => false,
+            Err(errno) => return Err(self.failed("fstatat", errno)),
+        };
+        if self.is_at_name(held) {
+            held.prove(is_proven);
             return Ok(());
         }
+        if !is_proven {
+            self.may_make_life()?;
+        }
         self.renew_life(life)?;
-        let dead = judged.as_ref().map(|(_, id)| *id);
-        if let Some(life) = life.as_mut().filter(|life| life.is_inherited()) {
-            match self.sys.stat_at(&self.place.dir, &self.place.name) {
-                Ok(now) if Some(now.id) == dead => {}
-                Ok(_) => life.disinherit(),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(self.failed("fstatat", errno)),
-            }
+        if let Some(new) = life.as_mut().filter(|_| is_proven) {
+            new.prove(true); // nothing that is dead lives again
         }
         Ok(())
     }
@@ -198,7 +208,7 @@ impl<S: Sys> Protocol<'_, S> {
     /// As [`unlock_unused`](Self::unlock_unused), by one who has not the short lock.
     fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, is_its_servers: bool) {
         match life {
-            Some(life) if life.is_inherited() && is_its_servers => drop(life),
+            Some(life) if life.proves_a_death() && is_its_servers => drop(life),
             life => self.end_life(life, false),
         }
     }
@@ -222,7 +232,7 @@ impl<S: Sys> Protocol<'_, S> {
         match listening {
             Ok((socket, id, replaced)) => Ok(Publication { server: Published { socket, id, life }, replaced }),
             Err(error) => {
-                self.unlock_unused(life, &error);
+                self.unlock_unused(life, lock, &error);
                 Err(error)
             }
         }
@@ -312,6 +322,7 @@ impl<S: Sys> Protocol<'_, S> {
         refused: impl Fn(Errno) -> Error,
         attempt: impl Fn() -> Result<(), Errno>,
     ) -> Result<Name<S::Fd>> {
+        let mut life = life;
         for time in 0..ATTEMPTS {
             let is_taken = time == 0 && found == Found::Socket;
             match if is_taken { Err(Errno::EXIST) } else { attempt() } {
@@ -322,7 +333,10 @@ impl<S: Sys> Protocol<'_, S> {
             }
             match self.judge(name, life) {
                 Verdict::Absent => {} // gone between the two calls: again
-                Verdict::Dead(pin) => self.clear(name, &pin)?,
+                Verdict::Dead(pin) => {
+                    self.clear(name, &pin)?;
+                    life = None; // it has proven the death that it could
+                }
                 Verdict::Replaceable { pin, id, .. } => return Ok(Name::Yields { pin, id }),
                 // What was pinned has gone from the name, where a pin is no more than that: again, as if it were absent.
                 Verdict::Other(PathState::CannotTell { errno })

@@ -250,7 +250,7 @@ impl ServerSocket {
     /// | [`ErrorKind`](crate::ErrorKind) | errno | when |
     /// |---|---|---|
     /// | `InUse` | `EADDRINUSE` | a server lives at the path, or another has the life lock |
-    /// | `Moved` | `ESTALE` | another server's dead socket is there; or the path led elsewhere in the middle of it, or somebody deleted the new socket at once |
+    /// | `Moved` | `ESTALE` | another server's dead socket is there; or the path led elsewhere in the middle of it, or somebody deleted the new socket or its lock at once |
     /// | `NotASocket` | `ENOTSOCK` | something else is there |
     /// | `CannotTell` | that of the look | it could not be looked at |
     /// | `Locked` | `EEXIST`, `EACCES` | the lock was not had in time |

@@ -87,9 +87,11 @@ struct Direct {
     /// The calls made so far, and which of them fail.
     calls: RefCell<Vec<Call>>,
     failure: Option<Failure>,
-    /// Before the call of this number a cleaner deletes the socket at the name.
-    cleaned_before: Cell<Option<usize>>,
+    /// Before the call of this number somebody else does something.
+    meanwhile: RefCell<Option<(usize, Meanwhile)>>,
 }
+
+type Meanwhile = Box<dyn FnOnce(&mut Kernel)>;
 
 /// A call that is made to fail, by its number.
 #[derive(Clone, Copy, Debug)]
@@ -122,16 +124,16 @@ impl Sim {
             pauses: Cell::new(0),
             calls: RefCell::new(Vec::new()),
             failure,
-            cleaned_before: Cell::new(None),
+            meanwhile: RefCell::default(),
         };
         Sim { run: Rc::new(Run::Direct(Box::new(direct))), user, epoch: Instant::now() }
     }
 
-    /// The same beside a cleaner, who deletes the socket at the name before the call of this number.
-    fn cleaned_before(kernel: Kernel, party: Pid, number: usize) -> Self {
+    /// The same; before its call of this number somebody else does something.
+    fn meanwhile(kernel: Kernel, party: Pid, number: usize, act: impl FnOnce(&mut Kernel) + 'static) -> Self {
         let sim = Self::direct(kernel, party, None);
         if let Run::Direct(direct) = &*sim.run {
-            direct.cleaned_before.set(Some(number));
+            direct.meanwhile.replace(Some((number, Box::new(act))));
         }
         sim
     }
@@ -215,12 +217,8 @@ impl Direct {
         let mut calls = self.calls.borrow_mut();
         let number = calls.len();
         calls.push(call);
-        if self.cleaned_before.get() == Some(number) {
-            // Each has what is its own deleted.
-            let mut kernel = self.kernel.borrow_mut();
-            for party in 0..kernel::PROCESSES as Pid {
-                kernel.apply(party, Call::Vanish(Name::Socket));
-            }
+        if let Some((_, act)) = self.meanwhile.borrow_mut().take_if(|(at, _)| *at == number) {
+            act(&mut self.kernel.borrow_mut());
         }
         let like = |first: Call| std::mem::discriminant(&first) == std::mem::discriminant(&call);
         if let Some(Failure { at, errno, from_then_on }) = self.failure {

@@ -65,7 +65,7 @@ impl<S: Sys> Protocol<'_, S> {
             Proof::Certain
         } else if name == self.place.beside.as_c_str() {
             proof_beside(self.place)
-        } else if life.is_some_and(Lock::is_inherited) {
+        } else if life.is_some_and(Lock::proves_a_death) {
             Proof::LifeLock
         } else {
             Proof::None

@@ -12,12 +12,12 @@ use std::ffi::CStr;
 
 use rustix::io::Errno;
 
-use super::Protocol;
-use super::judge::Verdict;
+use super::judge::{Proof, Verdict};
+use super::{ATTEMPTS, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::sys::{FileId, Sys};
-use crate::{FileKind, LockScope, trace};
+use crate::{FileKind, LockScope, PathState, trace};
 
 use file::Attempt;
 pub(crate) use file::is_mark;
@@ -29,7 +29,10 @@ pub(crate) struct Lock<Fd> {
     file: Fd,
     id: FileId,
     which: Which,
+    /// A dead holder had left it.
     inherited: bool,
+    /// And what stands at the name is that one's socket.
+    proves: bool,
     /// It has just been seen at its name.
     confirmed: bool,
 }
@@ -39,9 +42,13 @@ impl<Fd> Lock<Fd> {
         &self.file
     }
 
-    /// It proves nobody's death any more.
-    pub(super) fn disinherit(&mut self) {
-        self.inherited = false;
+    pub(super) fn prove(&mut self, proves: bool) {
+        self.proves = proves;
+    }
+
+    /// That of the server whose life lock it was, if a refusal proves nothing.
+    pub(super) fn proves_a_death(&self) -> bool {
+        self.proves
     }
 
     /// It is to be looked for once more before its name is unlinked.
@@ -148,9 +155,13 @@ impl<S: Sys> Protocol<'_, S> {
             return Ok(Ok(Locks { lock, life: None }));
         }
         if purpose == Purpose::Publish {
-            if let Err(error) = self.may_make_life() {
-                self.unlock(lock);
-                return Err(error);
+            match self.may_make_life() {
+                Ok(true) => {}
+                Ok(false) => return Ok(Ok(Locks { lock, life: None })),
+                Err(error) => {
+                    self.unlock(lock);
+                    return Err(error);
+                }
             }
         }
         let busy = match self.try_lock(Which::Life) {
@@ -167,17 +178,28 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Under the lock: a life lock is not made beside a socket that may be a live server's. Where a refusal proves nothing,
-    /// the next start would take it for what that server has left, should we be killed.
-    fn may_make_life(&self) -> Result<()> {
+    /// the next start would take it for what that server has left, should we be killed. False: a server that yields is
+    /// taken over from without one, as if it had its own still.
+    pub(super) fn may_make_life(&self) -> Result<bool> {
         let Place { dir, name, life, .. } = self.place;
         let is_absent = |name| matches!(self.sys.stat_at(dir, name), Err(Errno::NOENT));
         if is_absent(name) || !is_absent(life) {
-            return Ok(());
+            return Ok(true);
         }
-        match self.judge(name, None) {
-            Verdict::Absent | Verdict::Dead(_) | Verdict::Replaceable { .. } => Ok(()),
-            Verdict::Other(state) => Err(self.in_the_way(name, state)),
+        for time in 0..ATTEMPTS {
+            match self.judge(name, None) {
+                Verdict::Absent | Verdict::Dead(_) => return Ok(true),
+                Verdict::Replaceable { pin, .. } => {
+                    let reach = self.sys.reach(&pin).map_err(|errno| self.failed("fstatfs", errno))?;
+                    return Ok(!reach.needs_flock());
+                }
+                // Gone from the name between two looks, where a pin is no more than the name.
+                Verdict::Other(PathState::CannotTell { errno })
+                    if errno == Errno::STALE.raw_os_error() && time + 1 < ATTEMPTS => {}
+                Verdict::Other(state) => return Err(self.in_the_way(name, state)),
+            }
         }
+        Err(self.taken_away())
     }
 
     /// Under the lock: the life lock, if a dead server has left it behind. Held by a living one, it is the answer `InUse`.
@@ -244,17 +266,32 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Under the short lock: a life lock by which nothing was published, because of this. One that a dead server had left
     /// stays with that server's socket, unlocked, as it was found: where a refusal proves nothing, it is what proves the
-    /// death. Not if the socket there was seen to be a live one's, of whom it would prove it falsely.
-    pub(super) fn unlock_unused(&self, life: Option<Lock<S::Fd>>, error: &Error) {
+    /// death. Not if the server there is seen to live, of whom it would prove it falsely.
+    pub(super) fn unlock_unused(&self, life: Option<Lock<S::Fd>>, lock: &Lock<S::Fd>, error: &Error) {
         let Some(life) = life else { return };
         let may_be_its_servers = || match self.sys.stat_at(&self.place.dir, &self.place.name) {
             Ok(stat) => stat.kind == FileKind::Socket,
             Err(errno) => errno != Errno::NOENT,
         };
-        if life.inherited && error.kind() != ErrorKind::InUse && may_be_its_servers() {
+        let proves = match error.kind() {
+            // Ours that had been bound when the lock was lost: it stays, and nobody else has this lock.
+            ErrorKind::Moved => life.proves || !self.is_at_name(lock),
+            ErrorKind::InUse => life.proves && !self.is_seen_alive(),
+            _ => life.proves,
+        };
+        if proves && may_be_its_servers() {
             drop(life.file);
         } else {
             self.unlock(life);
         }
+    }
+
+    fn is_seen_alive(&self) -> bool {
+        let verdict = self.verdict(&self.place.name, Proof::None);
+        matches!(
+            verdict,
+            Verdict::Replaceable { .. }
+                | Verdict::Other(PathState::Live { .. } | PathState::Busy | PathState::OtherType)
+        )
     }
 }

@@ -197,11 +197,15 @@ fn play(role: Role, log: &Log) -> Played {
 fn forget(known: &mut Vec<Known>, base: usize, played: &Played, log: &Log, party: Party) {
     let what = match played.next {
         Next::Call(call @ (Call::CreateLock(_) | Call::CreateGitLock)) => Known::Attempt(attempt(call, played, log)),
-        Next::Call(call @ Call::Socket) => Known::Holds(call, holds(log), found(log)),
+        // Whether the life lock of a claim proves a death still, it has asked just before.
+        Next::Call(call @ Call::Socket) if !(holds_life(log) && has_claimed(log)) => {
+            Known::Holds(call, holds(log), found(log))
+        }
         // The first look at the name under a lock that was wanted to remove it, or for a claim. Not the one before the life
         // lock is made, which is another attempt.
         Next::Call(call @ (Call::StatAt(Name::Socket) | Call::Pin(Name::Socket)))
-            if just_locked(&log[played.wait..], log) && (!party.has_life_lock() || holds_life(log)) =>
+            if just_locked(&log[played.wait..], log)
+                && (!party.has_life_lock() || holds_life(log) && !has_claimed(log)) =>
         {
             Known::Holds(call, holds(log), found(log))
         }
@@ -257,6 +261,14 @@ fn just_locked(wait: &[(Call, Reply)], log: &Log) -> bool {
     let flocks = |(call, reply): &(Call, Reply)| matches!(call, Call::Flock(_)).then_some(*reply);
     let holds_flock = wait.iter().rev().find_map(flocks) == Some(Reply::Done);
     matches!(last, Call::Stat(_) | Call::StatAt(Name::Lock | Name::Life)) && holds_flock && stat.links == 1
+}
+
+fn has_claimed(log: &Log) -> bool {
+    let note = log.iter().rev().find_map(|(call, _)| match call {
+        Call::Note(note) => Some(*note),
+        _ => None,
+    });
+    note == Some(Note::Claims)
 }
 
 fn holds_life(log: &Log) -> bool {

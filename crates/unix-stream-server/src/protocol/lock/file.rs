@@ -93,7 +93,7 @@ impl<S: Sys> Protocol<'_, S> {
             let _ = self.sys.fchmod(&file, MARK);
         }
         // Ours even where the file system keeps no modes: then nobody takes it over, as nobody takes git's.
-        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, confirmed: false })))
+        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, proves: false, confirmed: false })))
     }
 
     /// A lock file that was there, judged by its descriptor, never by its name. `None`: it is not at its name any more.
@@ -112,7 +112,14 @@ impl<S: Sys> Protocol<'_, S> {
         match self.sys.stat_at(&self.place.dir, self.lock_name(which)) {
             Ok(now) if now.id == stat.id && now.links == 1 => {
                 trace::dead_lock_taken_over(&self.place.shown, self.lock_name(which));
-                Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: true, confirmed: false })))
+                Ok(Some(Attempt::Held(Lock {
+                    file,
+                    id: stat.id,
+                    which,
+                    inherited: true,
+                    proves: true,
+                    confirmed: false,
+                })))
             }
             Ok(now) if now.id == stat.id => Ok(Some(Attempt::Busy(Holder::Linked))),
             Ok(_) | Err(Errno::NOENT) => Ok(None),

@@ -195,7 +195,9 @@ fn p2_nor_of_a_successor_that_met_a_name_which_had_been_deleted_meanwhile() {
     let (_, calls) = after_create(served, 1, Party::TakeOverLifetime);
     let mut orphans = 0;
     for number in 0..calls.len() {
-        let sim = Sim::cleaned_before(served, 1, number);
+        let sim = Sim::meanwhile(served, 1, number, |kernel| {
+            kernel.apply(0, Call::Vanish(Name::Socket));
+        });
         let server = create_as(&sim, Party::TakeOverLifetime);
         let mut orphaned = sim.kernel();
         drop(server);

@@ -2,6 +2,7 @@
 //! whoever deletes what meanwhile. There root, on another host, is refused by whoever serves.
 
 use super::super::calls::Call;
+use super::super::faults::Fault;
 use super::super::kernel::{FileSystem, PROCESSES, Pid};
 use super::super::others::git_create;
 use super::super::parties::{create as create_as, fresh_create, with_protocol};
@@ -81,6 +82,108 @@ fn a_claim_whose_names_were_all_deleted_takes_nothing_from_who_came_meanwhile() 
         assert_eq!(sim.kernel().fault, None, "{newcomer:?}");
         assert!(sim.kernel().is_live_at_name(1), "{newcomer:?}");
     }
+}
+
+/// A claim by a party, publishing when the names have come to this.
+fn published_after(kernel: Kernel, meanwhile: impl FnOnce(Kernel) -> Kernel) -> (Result<(), ErrorKind>, Kernel) {
+    let sim = Sim::direct(kernel, 3, None);
+    let published = with_protocol(&sim, Party::ClaimDrainLifetime, |protocol| {
+        let claimed = protocol.claim().expect("a path that is free");
+        let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+        direct.kernel.replace(meanwhile(sim.kernel()));
+        let published = protocol.publish_claim(claimed);
+        let after = sim.kernel();
+        (published.map(drop).map_err(|error| error.kind()), after)
+    });
+    assert_eq!(published.1.fault, None);
+    published
+}
+
+#[test]
+fn a_claim_of_which_the_life_lock_alone_is_deleted_is_as_good_as_before() {
+    let (published, after) = published_after(after_a_kill(), |claimed| without(claimed, &[Name::Life]));
+    assert_eq!(published, Ok(()));
+    assert!(after.has(Name::Life) && after.is_live_at_name(3));
+}
+
+#[test]
+fn nor_does_it_take_the_proof_from_who_came_and_was_killed_meanwhile() {
+    let (published, after) = published_after(shared(), |claimed| {
+        let mut left = served(without(claimed, &[Name::Life]), 1, Party::ClaimDrainLifetime);
+        left.kill(1);
+        left
+    });
+    assert_eq!(published, Ok(()));
+    assert!(after.is_live_at_name(3));
+}
+
+#[test]
+fn nor_does_it_make_a_false_one_beside_who_came_and_lost_his() {
+    let (published, after) = published_after(shared(), |claimed| {
+        without(served(without(claimed, &[Name::Life]), 1, Party::ClaimDrainLifetime), &[Name::Life])
+    });
+    assert_eq!(published, Err(ErrorKind::InUse));
+    assert!(!after.has(Name::Life));
+    assert_left_alone(after, 1);
+}
+
+#[test]
+fn a_successor_killed_beside_a_predecessor_whose_life_lock_was_deleted_leaves_none() {
+    let live = without(served(shared(), 0, Party::TakeOverLifetime), &[Name::Life]);
+    let sim = Sim::direct(live, 1, None);
+    drop(create_as(&sim, Party::TakeOverLifetime));
+    let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+    let calls = direct.calls.borrow().clone();
+    for made in 0..=calls.len() {
+        let mut killed = live;
+        for &call in &calls[..made] {
+            killed.apply(1, call);
+        }
+        killed.kill(1);
+        let root = Sim::direct(killed, ROOT, None);
+        let _ = fresh_create(&root, Party::ClaimDrainLifetime);
+        assert_eq!(root.kernel().fault, None, "killed after {made} calls");
+    }
+}
+
+/// Of a starter whose lock is deleted, and had by another at once, there stays what proves its death.
+#[test]
+fn a_starter_that_has_lost_its_lock_to_another_leaves_nothing_that_stops_the_next() {
+    let party = Party::ClaimDrainLifetime;
+    let calls = {
+        let sim = Sim::direct(shared(), 0, None);
+        drop(create_as(&sim, party));
+        let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+        direct.calls.borrow().len()
+    };
+    let mut lost = 0;
+    for number in 0..calls {
+        let sim = Sim::meanwhile(shared(), 0, number, |kernel| {
+            if kernel.has(Name::Lock) {
+                kernel.apply(CLEANER, Call::Unlink(Name::Lock));
+                kernel.apply(1, Call::CreateLock(Name::Lock));
+                kernel.apply(1, Call::Flock(0));
+            }
+        });
+        let created = create_as(&sim, party);
+        let mut after = sim.kernel();
+        drop(created);
+        // It goes on for a while without the lock; and after its last look at it, unlinks what has its name.
+        let is_known = matches!(
+            after.fault,
+            None | Some(Fault::Rule { party: 0, .. } | Fault::NotHeld { party: 0, name: Name::Lock })
+        );
+        assert!(is_known, "{:?}", after.fault);
+        after.fault = None;
+        if !after.is_live_at_name(0) {
+            lost += 1;
+            after.kill(0);
+            after.kill(1);
+            let next = Sim::direct(after, 3, None);
+            assert_eq!(fresh_create(&next, party), Ok(()), "lost before call {number}");
+        }
+    }
+    assert!(lost > 3, "{lost} of {calls}");
 }
 
 #[test]
