@@ -81,10 +81,10 @@ fn wait_for_predecessor(mut service: Service, signals: &Signals) -> Result<Servi
 /// Until there is somebody for whom PROG is to be started. If we are told to end, that is who is queued.
 fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals) -> Result<Service, u8> {
     if service.ending.is_none() {
-        let woken = demand.wait(&service, signals);
+        let woken = demand.wait(&mut service, signals);
         match woken.map_err(|error| failed(format_args!("cannot wait for a client: {}", reason(&error))))? {
             Woken::ByClient => return Ok(service),
-            Woken::PathLost(status) => return Err(service.close(false, Some(status))),
+            Woken::PathLost(status) => return Err(service.close(Some(status))),
             Woken::ToldToEnd => service.end_idle(),
         }
         if !has_clients(&service.listener) {

@@ -264,6 +264,42 @@ fn told_to_end_it_starts_a_program_that_serves_one_for_each_who_is_queued() {
     assert!(!home.place.path("s").exists());
 }
 
+/// A PROG that answers one client, when the test lets it go on, and is deaf to SIGTERM.
+fn answer_one_when_let(home: &Household, test: &str) -> Vec<String> {
+    let script = "trap '' TERM; echo >>up; while [ ! -e go ]; do sleep 0.01; done; exec \"$@\"";
+    let wait = ["sh", "-c", script, "sh"].into_iter().map(str::to_owned);
+    wait.chain(home.program(test, "once")).collect()
+}
+
+#[test]
+fn a_program_that_serves_one_is_started_for_each_who_came_before_the_path_was_lost() {
+    let test = "a_program_that_serves_one_is_started_for_each_who_came_before_the_path_was_lost";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    for is_replaced in [true, false] {
+        let home = Household::new();
+        let program = answer_one_when_let(&home, test);
+        let program: Vec<&str> = program.iter().map(String::as_str).collect();
+        let options: &[&str] = if is_replaced { &["--replaceable"] } else { &[] };
+        let mut old = home.place.serve(&[&ON_DEMAND[..], options].concat(), "s", &program);
+        let guests: Vec<UnixStream> = (0..3).map(|_| client(&home.place.path("s"))).collect();
+        eventually("PROG is started", || home.place.path("up").exists());
+        let new = is_replaced.then(|| home.place.serve(&["--replace"], "s", &["cat"]));
+        if !is_replaced {
+            std::fs::remove_file(home.place.path("s")).expect("deleted");
+        }
+        std::fs::write(home.place.path("go"), "").expect("a file");
+        let answered: Vec<i32> = guests.into_iter().map(who_answers).collect();
+        assert_eq!(answered, home.started(), "{}", old.errors());
+        assert_eq!(old.wait(), if is_replaced { 0 } else { 5 }, "{}", old.errors());
+        assert!(!old.errors().contains("queued"), "{}", old.errors());
+        if let Some(mut new) = new {
+            assert_eq!(new.end(), 0, "{}", new.errors());
+        }
+    }
+}
+
 #[test]
 fn told_to_end_twice_it_does_not_wait_for_the_program() {
     let place = Place::new();

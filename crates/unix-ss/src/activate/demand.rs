@@ -58,11 +58,10 @@ impl Demand {
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
-    pub(super) fn wait(&mut self, service: &Service, signals: &Signals) -> io::Result<Woken> {
-        let Service { listener, ownership, .. } = service;
+    pub(super) fn wait(&mut self, service: &mut Service, signals: &Signals) -> io::Result<Woken> {
         let mut path = lost::Look::new();
         let mut silent: Option<(QueuedClient, Instant)> = None;
-        let mut replaced = false;
+        let mut waited = false;
         loop {
             let look = look(service)?;
             match look {
@@ -87,19 +86,20 @@ impl Demand {
             }
             // Whoever has come is served first, be it without a path.
             let may_end = matches!(look, Look::Nobody) && path.is_due();
-            if let Some(status) = may_end.then(|| ownership.status()).filter(|status| status.is_stolen()) {
-                if service.replaceable && !replaced {
+            if let Some(status) = may_end.then(|| service.has_lost_path()).flatten() {
+                if service.replaceable && !waited {
                     // Somebody may have found our socket just before, and is served before we end.
-                    replaced = true;
+                    waited = true;
                     std::thread::sleep(UntilReplaced::GRACE);
                     continue;
                 }
-                return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), Ok(status), "; ending")));
+                let status = service.seen(Ok(status));
+                return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), status, "; ending")));
             }
             match (look, silent) {
                 (Look::Shortage, _) => signals.wait(None, Some(Instant::now() + PAUSE))?,
                 (_, Some((_, since))) => signals.wait(None, Some(since + STAY))?,
-                (_, None) => signals.wait(Some(listener.as_fd()), Some(path.due()))?,
+                (_, None) => signals.wait(Some(service.listener.as_fd()), Some(path.due()))?,
             }
         }
     }

@@ -20,6 +20,10 @@ pub(super) struct Service {
     pub(super) ownership: Ownership,
     /// A successor may take the path over.
     pub(super) replaceable: bool,
+    /// The path has been seen to be another's, or nobody's.
+    pub(super) lost: bool,
+    /// A successor has been seen there. It may have gone as well by the time that we do.
+    pub(super) replaced: bool,
     /// What came of the path, once it has been given up.
     path_status: Option<u8>,
     /// PROG is to end, and has not been told yet.
@@ -52,7 +56,15 @@ impl Service {
             }
         };
         let (listener, ownership) = server.into_parts().map_err(|error| failed(&error.error))?;
-        Ok(Service { listener, ownership, replaceable: args.is_replaceable(), path_status: None, ending: None })
+        Ok(Service {
+            listener,
+            ownership,
+            replaceable: args.is_replaceable(),
+            lost: false,
+            replaced: false,
+            path_status: None,
+            ending: None,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,6 +73,20 @@ impl Service {
 
     pub(super) fn has_path(&self) -> bool {
         self.path_status.is_none()
+    }
+
+    /// Has the path become another's, or nobody's? A successor there is remembered.
+    pub(super) fn has_lost_path(&mut self) -> Option<Status> {
+        // Asked once: a second answer might differ.
+        let status = Some(self.ownership.status()).filter(|status| status.is_stolen())?;
+        self.lost = true;
+        self.replaced |= lost::is_replaced(self.replaceable, Ok(status));
+        Some(status)
+    }
+
+    /// What there is to say of the path: a successor that was seen there has had it.
+    pub(super) fn seen<E>(&self, status: Result<Status, E>) -> Result<Status, E> {
+        if self.replaced { Ok(Status::Replaced) } else { status }
     }
 
     /// Waits until the server that was replaced has ended. False if we are told to end before that; if we have been told
@@ -88,21 +114,18 @@ impl Service {
     }
 
     /// New clients, and a successor, shall find the path free. The socket itself is left alone, since PROG may go on
-    /// accepting from it, and so is a life lock. What there is to say of the path is said; whether a successor has it, or
-    /// was seen there, as `replaced` says.
-    pub(super) fn unpublish(&mut self, mut replaced: bool) -> bool {
+    /// accepting from it, and so is a life lock. What there is to say of the path is said.
+    pub(super) fn unpublish(&mut self) {
         let status = self.ownership.unpublish();
         let status = status.as_ref().copied();
-        replaced |= lost::is_replaced(self.replaceable, status);
-        let status = if replaced { Ok(Status::Replaced) } else { status };
-        self.path_status = Some(lost::report(self.replaceable, self.ownership.local_path(), status, ""));
-        replaced
+        self.replaced |= lost::is_replaced(self.replaceable, status);
+        self.path_status = Some(lost::report(self.replaceable, self.path(), self.seen(status), ""));
     }
 
     /// Told to end while no PROG runs; one may be started for those who are queued.
     pub(super) fn end_idle(&mut self) {
-        let replaced = self.unpublish(false);
-        announce::end(self.path(), replaced);
+        self.unpublish();
+        announce::end(self.path(), self.replaced);
         self.ending = Some(Ending::by(Signal::TERM));
     }
 
@@ -118,12 +141,13 @@ impl Service {
     }
 
     /// No PROG runs any more: the path goes, if it has not yet, and whoever is queued is hung up on. The exit status, which
-    /// is the one given if the loss of the path has been `reported`. `replaced`: a successor was seen there.
-    pub(super) fn close(self, mut replaced: bool, reported: Option<u8>) -> u8 {
+    /// is the one given if the loss of the path has been `reported`.
+    pub(super) fn close(self, reported: Option<u8>) -> u8 {
         if !self.has_path() {
             return self.end_unserved();
         }
         let path = self.path().to_owned();
+        let mut replaced = self.replaced;
         let (path_status, left) = match self.ownership.drain(self.listener) {
             Ok(drain) => {
                 replaced |= lost::is_replaced(self.replaceable, drain.status());

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
-use unix_stream_server::Status;
+use unix_stream_server::UntilReplaced;
 
 use super::demand::Demand;
 use super::leaving::Leaving;
@@ -22,8 +22,6 @@ pub(super) struct Supervised {
     service: Service,
     /// When to look at the path; `None` once its loss has been seen.
     look: Option<lost::Look>,
-    /// A successor was seen at the path.
-    replaced: bool,
     /// It has been replaced, and PROG is to end when it has accepted those who came before.
     leaving: Option<Leaving>,
     /// It has been told to end because it was replaced.
@@ -32,8 +30,10 @@ pub(super) struct Supervised {
 
 impl Supervised {
     pub(super) fn new(child: Child, service: Service) -> Self {
-        let look = Some(lost::Look::new());
-        Supervised { child, service, look, replaced: false, leaving: None, retired: false }
+        // Where the loss of the path has been seen already, PROG is for those who came before.
+        let look = (!service.lost).then(lost::Look::new);
+        let leaving = (service.lost && service.replaceable).then(Leaving::new);
+        Supervised { child, service, look, leaving, retired: false }
     }
 
     /// Forwards signals until PROG has ended.
@@ -65,7 +65,7 @@ impl Supervised {
         // PROG is to end, and drains its queue if it can.
         let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.service.has_path();
         if ends {
-            self.replaced = self.service.unpublish(self.replaced);
+            self.service.unpublish();
         }
         if ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener)) {
             self.service.ending = Some(Ending::by(signal));
@@ -77,7 +77,7 @@ impl Supervised {
             self.signal(signal);
         }
         if ends {
-            announce::end(self.service.path(), self.replaced);
+            announce::end(self.service.path(), self.service.replaced);
         }
     }
 
@@ -105,15 +105,9 @@ impl Supervised {
         if !is_due {
             return;
         }
-        // Asked once: a second answer might differ.
-        let status = self.service.ownership.status();
-        if !status.is_stolen() {
-            return;
-        }
+        let Some(status) = self.service.has_lost_path() else { return };
         self.look = None;
         if self.service.replaceable {
-            // It may have gone as well by the time that we do.
-            self.replaced = status == Status::Replaced;
             self.leaving = Some(Leaving::new());
         } else {
             let and_now = "; no new clients will come, until PROG is started anew";
@@ -140,28 +134,34 @@ impl Supervised {
     }
 
     /// PROG has ended: the service goes on if it is on demand, and PROG was idle, or serves one client each time. Otherwise
-    /// it ends, with this exit status.
-    pub(super) fn go_on(self, ended: ExitStatus, demand: Option<&Demand>) -> Result<Service, u8> {
+    /// it ends, with this exit status. One whose path is lost, or given up, goes on for those who came before.
+    pub(super) fn go_on(mut self, ended: ExitStatus, demand: Option<&Demand>) -> Result<Service, u8> {
         let Some(demand) = demand.filter(|_| ended.success()) else { return Err(self.end(ended)) };
-        let is_unmet = || demand.is_unmet(&self.service.listener);
-        if self.service.has_path() && !self.service.ownership.was_stolen() {
-            if is_unmet() {
+        let is_unmet = demand.is_unmet(&self.service.listener);
+        if self.service.has_path() && self.service.has_lost_path().is_none() {
+            if is_unmet {
                 say("PROG ended without having accepted the client that it was started for; not starting it again");
                 return Err(self.end(ended).max(exit::FAILED));
             }
             return Ok(self.service);
         }
-        if self.is_wanted() && !is_unmet() { Ok(self.service) } else { Err(self.end(ended)) }
+        if !is_unmet && self.is_wanted() { Ok(self.service) } else { Err(self.end(ended)) }
     }
 
-    /// We are told to end, PROG does not know yet, and somebody waits for it.
+    /// Somebody waits for PROG. If we are told to end, PROG does not know yet.
     fn is_wanted(&self) -> bool {
-        has_clients(&self.service.listener) && self.service.ending.is_some() && !self.service.ending_is_due()
+        let Service { listener, ending, .. } = &self.service;
+        if self.service.has_path() && self.service.replaceable && !has_clients(listener) {
+            // Somebody may have found our socket just before a successor took the path, and not be queued yet.
+            std::thread::sleep(UntilReplaced::GRACE);
+        }
+        let may_go_on = self.service.has_path() || (ending.is_some() && !self.service.ending_is_due());
+        may_go_on && has_clients(listener)
     }
 
     /// The path goes, and what has come of it all.
     fn end(self, ended: ExitStatus) -> u8 {
-        let path_status = self.service.close(self.replaced, None);
+        let path_status = self.service.close(None);
         match (ended.code(), ended.signal()) {
             (Some(0), _) => path_status,
             (Some(code), _) => u8::try_from(code).unwrap_or(exit::FAILED),
