@@ -83,7 +83,10 @@ fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals)
     if service.ending.is_none() {
         let woken = demand.wait(&mut service, signals);
         match woken.map_err(|error| failed(format_args!("cannot wait for a client: {}", reason(&error))))? {
-            Woken::ByClient => return Ok(service),
+            Woken::ByClient => {
+                demand.note_head(&service.listener);
+                return Ok(service);
+            }
             Woken::PathLost(status) => return Err(service.close(Some(status))),
             Woken::ToldToEnd => service.end_idle(),
         }
@@ -91,6 +94,7 @@ fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals)
             return Err(service.end_unserved());
         }
     }
-    demand.is_for_head(&service.listener);
+    demand.note_head(&service.listener);
+    demand.is_for_head();
     Ok(service)
 }

@@ -164,6 +164,36 @@ fn a_program_that_accepts_nobody_is_not_started_in_circles() {
     assert!(!place.path("s").exists());
 }
 
+/// A PROG that answers one client before he says anything.
+fn greet_one() -> ! {
+    let pid = format!("{}\n", std::process::id());
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
+    let (mut client, _) = listener.accept().expect("accept");
+    client.write_all(pid.as_bytes()).expect("sent");
+    std::process::exit(0);
+}
+
+#[test]
+fn started_for_one_who_sends_behind_one_who_is_silent_a_program_may_serve_the_first_alone() {
+    let test = "started_for_one_who_sends_behind_one_who_is_silent_a_program_may_serve_the_first_alone";
+    if role().is_some() {
+        greet_one();
+    }
+    let home = Household::new();
+    let mut server = on_demand(&home, test, "greets", &[]);
+    let mut guests = Vec::new();
+    unseen(&server, || {
+        guests.extend((0..2).map(|_| client(&home.place.path("s"))));
+        guests[1].write_all(b"who?\n").expect("sent");
+    });
+    for guest in &mut guests {
+        guest.read_exact(&mut [0]).unwrap_or_else(|error| panic!("no answer: {error}: {}", server.errors()));
+        // Its PROG has ended then. What the second one has sent is not read, and so that is a reset.
+        let _ = guest.read_to_end(&mut Vec::new());
+    }
+    assert_eq!(server.end(), 0, "{}", server.errors());
+}
+
 #[test]
 fn told_to_end_while_nobody_wants_anything_it_ends_well_and_a_lost_path_is_5() {
     for signal in [Signal::TERM, Signal::INT] {

@@ -40,6 +40,8 @@ pub(super) enum Woken {
 pub(super) struct Demand {
     /// For whom PROG was started last.
     client: Option<QueuedClient>,
+    /// Whom it accepts first.
+    head: Option<QueuedClient>,
 }
 
 /// What the queue says.
@@ -54,7 +56,7 @@ enum Look {
 
 impl Demand {
     pub(super) fn new() -> Self {
-        Demand { client: None }
+        Demand { client: None, head: None }
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
@@ -113,15 +115,22 @@ impl Demand {
     }
 
     /// PROG is to be started for whoever is the first in the queue.
-    pub(super) fn is_for_head(&mut self, listener: &UnixListener) {
-        self.client = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
+    pub(super) fn is_for_head(&mut self) {
+        self.client = self.head;
     }
 
-    /// Is the client for whom PROG was started still there, though PROG has ended? Then to start it again would go round
-    /// in circles.
-    pub(super) fn is_unmet(&self, listener: &UnixListener) -> bool {
-        let Some(client) = self.client else { return false };
-        queued_clients(listener).is_ok_and(|queue| queue.contains(&client))
+    /// Before each start of PROG: who is the first in the queue?
+    pub(super) fn note_head(&mut self, listener: &UnixListener) {
+        let head = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
+        // All who have gone look the same.
+        self.head = head.filter(|client| !client.is_gone());
+    }
+
+    /// Has PROG accepted nobody, though somebody was there all the time? Then to start it again would go round in circles.
+    /// The one whom it was started for may still be queued behind another, whom it has served.
+    pub(super) fn has_met_nobody(&self, listener: &UnixListener) -> bool {
+        let Some(head) = self.head else { return false };
+        queued_clients(listener).is_ok_and(|queue| queue.contains(&head))
     }
 }
 

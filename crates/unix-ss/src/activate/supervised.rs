@@ -137,15 +137,15 @@ impl Supervised {
     /// it ends, with this exit status. One whose path is lost, or given up, goes on for those who came before.
     pub(super) fn go_on(mut self, ended: ExitStatus, demand: Option<&Demand>) -> Result<Service, u8> {
         let Some(demand) = demand.filter(|_| ended.success()) else { return Err(self.end(ended)) };
-        let is_unmet = demand.is_unmet(&self.service.listener);
+        let met_nobody = demand.has_met_nobody(&self.service.listener);
         if self.service.has_path() && self.service.has_lost_path().is_none() {
-            if is_unmet {
-                say("PROG ended without having accepted the client that it was started for; not starting it again");
+            if met_nobody {
+                say("PROG ended without having accepted a client, though one was queued; not starting it again");
                 return Err(self.end(ended).max(exit::FAILED));
             }
             return Ok(self.service);
         }
-        if !is_unmet && self.is_wanted() { Ok(self.service) } else { Err(self.end(ended)) }
+        if !met_nobody && self.is_wanted() { Ok(self.service) } else { Err(self.end(ended)) }
     }
 
     /// Somebody waits for PROG. If we are told to end, PROG does not know yet.
