@@ -194,7 +194,8 @@ impl Serving {
         let Queue::Open(server, look) = &mut self.queue else { return };
         let now = Instant::now();
         match self.leaving {
-            Some(until) if until <= now => self.close(),
+            // Who is queued waits until the predecessor has ended, and so do we.
+            Some(until) if until <= now && self.predecessor.is_none() => self.close(),
             Some(_) => {}
             None if look.is_due() || nudged => {
                 let status = server.status();
@@ -337,7 +338,9 @@ impl Serving {
             Queue::Closing(_) | Queue::Empty(_) => (None, None),
         };
         let predecessor = self.predecessor.as_ref().map(|predecessor| predecessor.look);
-        let due = [self.shortage.paused_until(), kill, look, self.leaving, predecessor].into_iter().flatten().min();
+        // One that is past would wake us all the time, while the predecessor is waited for.
+        let leaving = self.leaving.filter(|_| predecessor.is_none());
+        let due = [self.shortage.paused_until(), kill, look, leaving, predecessor].into_iter().flatten().min();
         signals.wait(clients, due)
     }
 }

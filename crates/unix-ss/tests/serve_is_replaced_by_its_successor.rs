@@ -117,6 +117,30 @@ fn with_a_life_lock_no_program_of_the_successor_runs_beside_one_of_the_predecess
     assert!(!place.path("s").exists() && !place.path("s.owner").exists());
 }
 
+/// Whatever becomes of its path meanwhile.
+#[test]
+fn nor_does_one_if_the_successor_has_lost_the_path_while_it_waits() {
+    let place = Place::new();
+    let options = ["--replace", "--lock-scope", "lifetime"];
+    let program = ["sh", "-c", "mkdir alone && cat && rmdir alone && echo done"];
+    let mut old = place.serve(&options, "s", &program);
+    let first = client(&place.path("s"));
+    eventually("the first program runs", || place.path("alone").exists());
+    let mut new = place.serve(&options, "s", &program);
+    let second = client(&place.path("s"));
+    let before = switches(&new);
+    std::fs::remove_file(place.path("s")).expect("deleted");
+    // It looks at its path once in a second, and at its predecessor fifty times.
+    eventually("it has looked", || switches(&new) > before + 80 || new.errors().contains("lost the path"));
+    let busy = ticks(&new);
+    std::thread::sleep(std::time::Duration::from_millis(300)); // what is not to happen has had its time
+    assert!(ticks(&new) - busy < 15, "it spins");
+    assert_eq!(text(&ask(first, b"")), "done\n");
+    assert_eq!(text(&hear_after_shutdown(&second)), "done\n", "{}", new.errors());
+    assert_eq!(new.wait(), 5, "{}", new.errors());
+    old.wait(); // 5 if it saw the path without its successor
+}
+
 /// The same where PROG has the socket; it is started only to serve those who came before.
 #[test]
 fn told_to_end_while_it_waits_for_its_predecessor_one_with_activate_serves_who_is_queued() {
@@ -197,6 +221,13 @@ fn switches(server: &Running) -> u64 {
     line.trim().parse().expect("a number")
 }
 
+/// How long it has worked, in hundredths of a second.
+fn ticks(server: &Running) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("it lives");
+    let fields: Vec<_> = stat.rsplit_once(") ").expect("stat").1.split(' ').collect();
+    fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+}
+
 /// It has seen its successor, who has ended before it.
 #[test]
 fn a_server_that_was_replaced_has_lost_nothing_if_its_successor_ends_first() {
@@ -223,15 +254,9 @@ fn a_server_that_was_replaced_sleeps_until_its_last_program_ends() {
     std::io::Read::read_exact(&mut stream, &mut [0; 3]).expect("its program runs");
     let mut new = place.serve(&["--replace"], "s", &["cat"]);
     eventually("it has seen its successor", || old.errors().contains("replaced at"));
-    let switches = || switches(&old);
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", old.pid())).expect("it lives");
-        let fields: Vec<_> = stat.rsplit_once(") ").expect("stat").1.split(' ').collect();
-        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
-    };
-    let (before, busy) = (switches(), ticks());
+    let (before, busy) = (switches(&old), ticks(&old));
     std::thread::sleep(std::time::Duration::from_millis(300)); // what is not to happen has had its time
-    assert!(switches() - before < 50 && ticks() - busy < 15, "it wakes all the time");
+    assert!(switches(&old) - before < 50 && ticks(&old) - busy < 15, "it wakes all the time");
     drop(stream);
     assert_eq!(old.wait(), 0, "{}", old.errors());
     assert_eq!(new.end(), 0);
