@@ -330,6 +330,39 @@ fn a_program_that_serves_one_is_started_for_each_who_came_before_the_path_was_lo
     }
 }
 
+/// A PROG that has accepted one client, and answers when the test lets it.
+fn accept_one_and_answer_when_let() -> ! {
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
+    let (mut client, _) = listener.accept().expect("accept");
+    std::fs::write(dir().join("accepted"), "").expect("written");
+    eventually("it may go on", || dir().join("go").exists());
+    client.write_all(b"served").expect("sent");
+    std::process::exit(0);
+}
+
+#[test]
+fn told_to_end_while_a_program_serves_one_it_starts_it_for_each_who_is_queued_behind() {
+    let test = "told_to_end_while_a_program_serves_one_it_starts_it_for_each_who_is_queued_behind";
+    if role().is_some() {
+        accept_one_and_answer_when_let();
+    }
+    let home = Household::new();
+    let program = home.program(test, "accepts");
+    let deaf = ["sh", "-c", "trap '' TERM; exec \"$@\"", "sh"].into_iter();
+    let program: Vec<&str> = deaf.chain(program.iter().map(String::as_str)).collect();
+    let mut server = home.place.serve(&ON_DEMAND, "s", &program);
+    let guests: Vec<UnixStream> = (0..3).map(|_| client(&home.place.path("s"))).collect();
+    eventually("PROG has accepted the first", || home.place.path("accepted").exists());
+    server.signal(Signal::TERM);
+    eventually("nobody else finds it", || !home.place.path("s").exists());
+    std::fs::write(home.place.path("go"), "").expect("a file");
+    for guest in guests {
+        assert_eq!(text(&common::hear(guest)), "served", "{}", server.errors());
+    }
+    assert_eq!(server.wait(), 0, "{}", server.errors());
+    assert!(!server.errors().contains("still queued"), "{}", server.errors());
+}
+
 #[test]
 fn told_to_end_twice_it_does_not_wait_for_the_program() {
     let place = Place::new();

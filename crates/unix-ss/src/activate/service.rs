@@ -26,12 +26,12 @@ pub(super) struct Service {
     pub(super) replaced: bool,
     /// What came of the path, once it has been given up.
     path_status: Option<u8>,
-    /// PROG is to end, and has not been told yet.
+    /// It is all to end, and those who are queued have their time until then.
     pub(super) ending: Option<Ending>,
 }
 
 /// A word for PROG that it is to end, kept until it has accepted those who are queued: it may have just been started, and
-/// the signal would end it before it can catch that.
+/// the signal would end it before it can catch that. And for the next PROG, if this one serves one client each time.
 pub(super) struct Ending {
     pub(super) signal: Signal,
     pub(super) leaving: Leaving,

@@ -26,6 +26,8 @@ pub(super) struct Supervised {
     leaving: Option<Leaving>,
     /// It has been told to end because it was replaced.
     retired: bool,
+    /// It has been told to end as we have been.
+    told: bool,
 }
 
 impl Supervised {
@@ -33,7 +35,7 @@ impl Supervised {
         // Where the loss of the path has been seen already, PROG is for those who came before.
         let look = (!service.lost).then(lost::Look::new);
         let leaving = (service.lost && service.replaceable).then(Leaving::new);
-        Supervised { child, service, look, leaving, retired: false }
+        Supervised { child, service, look, leaving, retired: false, told: false }
     }
 
     /// Forwards signals until PROG has ended.
@@ -67,13 +69,13 @@ impl Supervised {
         if ends {
             self.service.unpublish();
         }
-        if ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener)) {
-            self.service.ending = Some(Ending::by(signal));
-        } else {
+        if tells_to_end(signal) {
             // If told once more, it is not to go on.
-            if tells_to_end(signal) {
-                self.service.ending = None;
-            }
+            self.service.ending = (ends && demand.is_some()).then(|| Ending::by(signal));
+        }
+        let waits = ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener));
+        if !waits {
+            self.told |= tells_to_end(signal);
             self.signal(signal);
         }
         if ends {
@@ -90,10 +92,10 @@ impl Supervised {
     }
 
     fn pass_on_ending(&mut self) {
-        if self.service.ending_is_due() {
-            if let Some(ending) = self.service.ending.take() {
-                self.signal(ending.signal);
-            }
+        let is_due = !self.told && self.service.ending_is_due();
+        if let (true, Some(Ending { signal, .. })) = (is_due, &self.service.ending) {
+            self.signal(*signal);
+            self.told = true;
         }
     }
 
@@ -127,7 +129,7 @@ impl Supervised {
 
     /// When to look next, if no signal comes.
     fn due(&self) -> Option<Instant> {
-        if self.leaving.is_some() || self.service.ending.is_some() {
+        if self.leaving.is_some() || (self.service.ending.is_some() && !self.told) {
             return Some(Leaving::next_look());
         }
         self.look.as_ref().filter(|_| self.service.has_path()).map(lost::Look::due)
@@ -148,7 +150,7 @@ impl Supervised {
         if !met_nobody && self.is_wanted() { Ok(self.service) } else { Err(self.end(ended)) }
     }
 
-    /// Somebody waits for PROG. If we are told to end, PROG does not know yet.
+    /// Somebody waits for PROG. If we have been told to end, once, and not too long ago.
     fn is_wanted(&self) -> bool {
         let Service { listener, ending, .. } = &self.service;
         if self.service.has_path() && self.service.replaceable && !has_clients(listener) {
