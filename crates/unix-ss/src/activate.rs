@@ -10,6 +10,8 @@ mod service;
 mod supervised;
 
 use std::convert::Infallible;
+use std::io;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -21,7 +23,7 @@ use crate::identity::Identity;
 use crate::message::{failed, reason};
 use crate::prog::must_be_there;
 use crate::signals::{FORWARDED, Signals};
-use demand::{Demand, Woken};
+use demand::{Demand, PAUSE, Woken};
 use launch::Launcher;
 use service::{Ending, Service};
 use supervised::Supervised;
@@ -56,7 +58,10 @@ fn supervise(args: &Serve) -> Result<Infallible, u8> {
         if let Some(demand) = &mut demand {
             service = wait_for_client(demand, service, &signals)?;
         }
-        let prog = launcher.launch(&service)?;
+        let Some(prog) = launcher.launch(&service)? else {
+            service = wait_for_resources(service, &signals)?;
+            continue;
+        };
         let mut supervised = Supervised::new(prog, service);
         let ended = supervised.wait(&signals, demand.as_ref())?;
         service = supervised.go_on(ended, demand.as_ref())?;
@@ -78,11 +83,25 @@ fn wait_for_predecessor(mut service: Service, signals: &Signals) -> Result<Servi
     Ok(service)
 }
 
+/// A moment, when there are no descriptors, no process or no memory to start PROG. The clients stay in the queue, if we
+/// are told to end as long as they would have had PROG.
+fn wait_for_resources(mut service: Service, signals: &Signals) -> Result<Service, u8> {
+    signals.wait(None, Some(Instant::now() + PAUSE)).map_err(|error| cannot_wait(&error))?;
+    let told = signals.tell_to_end();
+    if service.ending.is_none() {
+        if told {
+            service.end_idle();
+        }
+        return Ok(service);
+    }
+    if told || service.ending_is_due() { Err(service.end_unserved()) } else { Ok(service) }
+}
+
 /// Until there is somebody for whom PROG is to be started. If we are told to end, that is who is queued.
 fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals) -> Result<Service, u8> {
     if service.ending.is_none() {
         let woken = demand.wait(&mut service, signals);
-        match woken.map_err(|error| failed(format_args!("cannot wait for a client: {}", reason(&error))))? {
+        match woken.map_err(|error| cannot_wait(&error))? {
             Woken::ByClient => {
                 demand.note_head(&service.listener);
                 return Ok(service);
@@ -97,4 +116,8 @@ fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals)
     demand.note_head(&service.listener);
     demand.is_for_head();
     Ok(service)
+}
+
+fn cannot_wait(error: &io::Error) -> u8 {
+    failed(format_args!("cannot wait for a client: {}", reason(error)))
 }

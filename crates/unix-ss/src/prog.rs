@@ -114,6 +114,13 @@ pub(crate) fn ourselves(mode: &str) -> Command {
 
 /// Says why we could not be started once more; the exit status.
 pub(crate) fn cannot_run_ourselves(error: &io::Error) -> u8 {
-    say(format_args!("cannot start itself again to run PROG: {}; is /proc mounted?", reason(error)));
+    let hint = if lacks_resources(error) { "" } else { "; is /proc mounted?" };
+    say(format_args!("cannot start itself again to run PROG: {}{hint}", reason(error)));
     exit::CANNOT_RUN
+}
+
+/// An error that will pass: too many descriptors, processes, or pages for the moment.
+pub(crate) fn lacks_resources(error: &io::Error) -> bool {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
+    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -1,8 +1,10 @@
 //! `serve --activate --on-demand`, told to end, or robbed of its path, while it cannot accept: whoever is queued is served.
+//! And so he is when PROG cannot be started for the moment.
 #![cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod common;
 
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::activated::{Household, as_role, dir, is_alive, role, serve, who_answers};
 use common::{client, eventually, run, text, unix_ss};
 use rustix::process::{Pid, Signal, kill_process};
-use stepper::{End, Side, Victim, name};
+use stepper::{End, Side, Stop, Victim, name};
 
 /// One that cannot accept: at the head of its queue is one who has gone, and behind him one who wants something. The stepper
 /// has the call fail, since root may open more files than the system allows.
@@ -88,6 +90,75 @@ fn whoever_is_queued_while_no_client_can_be_accepted_is_served_though_the_path_i
     home.end();
     eventually("the supervisor ends", || !is_alive(pid));
     assert_eq!(victim.wait(), End::Exited(5));
+}
+
+/// One on demand at whose path somebody waits, and which is about to start PROG for him.
+fn about_to_start(program: &[String], home: &Household) -> (Victim, UnixStream) {
+    let mut command = unix_ss(&["serve", "--activate", "--on-demand", &home.place.name("s"), "--"]);
+    let errors = File::create(home.place.path("errors")).expect("a file");
+    let mut victim = Victim::exec(command.args(program).stdout(Stdio::null()).stderr(errors));
+    victim.step_to_call(Side::Exit, "listen");
+    let mut guest = client(&home.place.path("s"));
+    guest.write_all(b"who?\n").expect("sent");
+    step_to_fork(&mut victim);
+    (victim, guest)
+}
+
+fn step_to_fork(victim: &mut Victim) {
+    while let Some(stop) = victim.step() {
+        if is_fork(stop) {
+            return;
+        }
+    }
+    panic!("it ended");
+}
+
+fn is_fork(stop: Stop) -> bool {
+    stop.side == Side::Entry && [libc::SYS_clone3, libc::SYS_clone].contains(&stop.number)
+}
+
+#[test]
+fn when_no_process_can_be_had_the_client_waits_and_that_is_said_once() {
+    let test = "when_no_process_can_be_had_the_client_waits_and_that_is_said_once";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let home = Household::new();
+    let (mut victim, guest) = about_to_start(&home.program(test, "once"), &home);
+    for errno in [libc::EAGAIN, libc::ENOMEM] {
+        victim.fail(errno);
+        step_to_fork(&mut victim);
+    }
+    victim.release();
+    let answers = who_answers(guest);
+    assert_eq!([answers], *home.started());
+    eventually("PROG ends", || !is_alive(answers));
+    let pid = i32::try_from(victim.pid()).expect("a pid");
+    kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it lives");
+    assert_eq!(victim.wait(), End::Exited(0));
+    let said = std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    assert_eq!(said.lines().filter(|line| line.contains("unix-ss: ")).count(), 1, "{said}");
+    assert!(said.contains("cannot run sh yet: ") && !said.contains("/proc"), "{said}");
+}
+
+#[test]
+fn told_to_end_twice_while_no_process_can_be_had_it_ends_at_once() {
+    let home = Household::new();
+    let (mut victim, _guest) = about_to_start(&["true".to_owned()], &home);
+    let pid = i32::try_from(victim.pid()).expect("a pid");
+    let tell = || kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it lives");
+    tell();
+    while home.place.path("s").exists() {
+        victim.fail(libc::EAGAIN);
+        step_to_fork(&mut victim);
+    }
+    tell();
+    victim.fail(libc::EAGAIN);
+    while let Some(stop) = victim.step() {
+        assert!(!is_fork(stop), "told twice, it goes on trying");
+    }
+    let said = std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    assert!(said.contains("1 client was still queued"), "{said}");
 }
 
 const ACCEPT: &str = "accept4";

@@ -24,8 +24,9 @@ use crate::signals::Signals;
 /// How long a silent client must have been seen to stay. Who only looks whether we live is gone within microseconds, or
 /// within the time that the scheduler takes.
 const STAY: Duration = Duration::from_millis(20);
-/// How long to leave the queue alone when there are no descriptors, or no memory, to accept one who has gone.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long to leave the queue alone when there are no descriptors, no process or no memory, to accept one who has gone or
+/// to start PROG.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the wait is over.
 pub(super) enum Woken {

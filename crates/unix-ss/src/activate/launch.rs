@@ -7,6 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Child;
 
 use rustix::io::FdFlags;
@@ -19,7 +20,8 @@ use crate::cli::{ACTIVATE_EXEC, Serve};
 use crate::ensure::detached::{Detached, READY};
 use crate::events;
 use crate::identity::Identity;
-use crate::prog::{cannot_run_ourselves, ourselves};
+use crate::message::{reason, say};
+use crate::prog::{cannot_run_ourselves, lacks_resources, ourselves, split};
 
 /// Starts PROG, and says so to those who wait for it.
 pub(super) struct Launcher<'a> {
@@ -28,6 +30,8 @@ pub(super) struct Launcher<'a> {
     detached: Option<Detached>,
     /// Until it has been announced.
     ready: Option<Ready>,
+    /// That something is lacking has been said, and has not passed since.
+    complained: bool,
 }
 
 enum StartError {
@@ -35,6 +39,14 @@ enum StartError {
     Ourselves(io::Error),
     /// PROG cannot be run. Only of one whose hidden half reports; otherwise that says so itself.
     Program(NoProgram),
+}
+
+impl StartError {
+    fn why(&self) -> &io::Error {
+        match self {
+            StartError::Ourselves(error) | StartError::Program(NoProgram { error, .. }) => error,
+        }
+    }
 }
 
 impl From<io::Error> for StartError {
@@ -45,7 +57,7 @@ impl From<io::Error> for StartError {
 
 impl<'a> Launcher<'a> {
     pub(super) fn new(args: &'a Serve, run_as: Option<Identity>, detached: Option<Detached>, ready: Ready) -> Self {
-        Launcher { args, run_as, detached, ready: Some(ready) }
+        Launcher { args, run_as, detached, ready: Some(ready), complained: false }
     }
 
     /// Tells once that clients can come.
@@ -55,12 +67,18 @@ impl<'a> Launcher<'a> {
         }
     }
 
-    /// PROG, or the exit status.
-    pub(super) fn launch(&mut self, service: &Service) -> Result<Child, u8> {
-        let child = self.start(service).map_err(|error| match error {
-            StartError::Ourselves(error) => cannot_run_ourselves(&error),
-            StartError::Program(failure) => failure.say(&self.args.program),
-        })?;
+    /// PROG, or the exit status. `None` for one on demand that something is lacking for: that passes, and its clients wait.
+    pub(super) fn launch(&mut self, service: &Service) -> Result<Option<Child>, u8> {
+        let child = match self.start(service) {
+            Ok(child) => child,
+            Err(error) if self.args.on_demand && lacks_resources(error.why()) => {
+                self.complain(error.why());
+                return Ok(None);
+            }
+            Err(StartError::Ourselves(error)) => return Err(cannot_run_ourselves(&error)),
+            Err(StartError::Program(failure)) => return Err(failure.say(&self.args.program)),
+        };
+        self.complained = false;
         events::prog_started(Pid::from_child(&child));
         // One that is only for those who are queued is none to announce.
         if service.ending.is_none() {
@@ -69,7 +87,15 @@ impl<'a> Launcher<'a> {
         if let Some(detached) = &self.detached {
             detached.tell(READY);
         }
-        Ok(child)
+        Ok(Some(child))
+    }
+
+    /// Once, as long as it lasts.
+    fn complain(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.complained, true) {
+            let program = Path::new(split(&self.args.program).0).display();
+            say(format_args!("cannot run {program} yet: {}; trying again", reason(error)));
+        }
     }
 
     fn start(&self, service: &Service) -> Result<Child, StartError> {

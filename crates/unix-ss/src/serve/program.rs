@@ -8,7 +8,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::io::Errno;
 use rustix::process::Pid;
 use unix_stream_server::peer_credentials;
 
@@ -84,10 +83,4 @@ impl Program {
         // Not waited for by this handle: the server reaps every child that ends.
         command.spawn().map(|child| Pid::from_child(&child))
     }
-}
-
-/// An error that will pass: too many descriptors, processes, or pages for the moment.
-pub(super) fn lacks_resources(error: &io::Error) -> bool {
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AGAIN];
-    lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

@@ -17,8 +17,9 @@ use rustix::net::{SendFlags, send};
 use rustix::process::Signal;
 
 use super::children::Children;
-use super::program::{Accepted, Program, lacks_resources};
+use super::program::{Accepted, Program};
 use crate::message::{reason, say};
+use crate::prog::lacks_resources;
 
 /// Clients that have been accepted and whose PROG has not been loaded yet, at most. The rest is better off in the kernel's
 /// queue: there it needs no descriptors, and whoever gives up costs no PROG.
