@@ -7,8 +7,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use common::activated::{Household, dir, role};
 use common::{Place, Running, ask, client, eventually, text, unix_ss};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, getppid, kill_process, setpgid};
 
 #[test]
 fn the_first_signal_serves_all_who_are_connected_or_queued() {
@@ -94,6 +95,31 @@ fn the_second_signal_ends_the_programs() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), 128 + 15);
     assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+}
+
+/// A PROG that has gone to the group of its server, and stays until its client has gone.
+fn change_group_and_stay() {
+    let ours = getpgid(getppid()).expect("a group");
+    setpgid(None, Some(ours)).expect("another group");
+    std::fs::write(dir().join("left"), "").expect("written");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn it_ends_a_program_as_well_that_has_left_its_process_group() {
+    if role().is_some() {
+        return change_group_and_stay();
+    }
+    let home = Household::new();
+    let program = home.program("it_ends_a_program_as_well_that_has_left_its_process_group", "own group");
+    let program: Vec<&str> = program.iter().map(String::as_str).collect();
+    let mut server = home.place.serve(&[], "s", &program);
+    let _stream = client(&home.place.path("s"));
+    eventually("PROG has left its group", || home.place.path("left").exists());
+    server.signal(Signal::TERM);
+    eventually("the path is gone", || !home.place.path("s").exists());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), 128 + 15);
 }
 
 #[test]

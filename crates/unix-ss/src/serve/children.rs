@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpgid, kill_process, kill_process_group, wait};
 
 use crate::events;
 use crate::message::{reason, say};
@@ -93,7 +93,7 @@ impl Children {
         known
     }
 
-    /// To each of them and to what it has started: every PROG leads a process group. And to those that come late.
+    /// To each of them and to what it has started: every PROG leads a process group, unless it leaves it. And to those that come late.
     pub(super) fn signal(&mut self, signal: Signal) {
         self.signalled = Some(signal);
         for &pid in &self.running {
@@ -103,7 +103,10 @@ impl Children {
 }
 
 fn send(pid: Pid, signal: Signal) {
-    match kill_process_group(pid, signal) {
+    let to_group = kill_process_group(pid, signal);
+    // It may have gone to another group, and need not have left anybody in its own. Not reaped, so the pid is still its.
+    let has_left = getpgid(Some(pid)).is_ok_and(|group| group != pid);
+    match if has_left { kill_process(pid, signal) } else { to_group } {
         Ok(()) | Err(Errno::SRCH) => {} // it may have ended and wait to be reaped
         // It has become another user by itself, or our rights have gone.
         Err(errno) => {

@@ -34,7 +34,7 @@ impl Household {
     /// which can be had without unsafe code.
     pub fn program(&self, test: &str, role: &str) -> Vec<String> {
         let input = if role.starts_with("own") { "" } else { "<&3" };
-        let script = format!("{ROLE}={role} {DIR}='{}' exec \"$0\" \"$@\" {input}", self.place.name(""));
+        let script = format!("{ROLE}='{role}' {DIR}='{}' exec \"$0\" \"$@\" {input}", self.place.name(""));
         let exe = std::env::current_exe().expect("a path").to_str().expect("UTF-8").to_owned();
         let args = ["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"];
         ["sh", "-c", &script, &exe].into_iter().chain(args).map(str::to_owned).collect()
