@@ -5,6 +5,7 @@ mod exec;
 mod exec_report;
 mod launch;
 mod leaving;
+mod reap;
 mod replay;
 mod service;
 mod supervised;
@@ -25,6 +26,7 @@ use crate::prog::must_be_there;
 use crate::signals::{FORWARDED, Signals};
 use demand::{Demand, PAUSE, Woken};
 use launch::Launcher;
+use reap::told_to_end;
 use service::{Ending, Service};
 use supervised::Supervised;
 
@@ -87,7 +89,7 @@ fn wait_for_predecessor(mut service: Service, signals: &Signals) -> Result<Servi
 /// are told to end as long as they would have had PROG.
 fn wait_for_resources(mut service: Service, signals: &Signals) -> Result<Service, u8> {
     signals.wait(None, Some(Instant::now() + PAUSE)).map_err(|error| cannot_wait(&error))?;
-    let told = signals.tell_to_end();
+    let told = told_to_end(signals);
     if service.ending.is_none() {
         if told {
             service.end_idle();

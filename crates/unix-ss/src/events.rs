@@ -27,7 +27,7 @@ pub(crate) fn prog_ended(pid: Pid, status: WaitStatus) {
     info!(target: "unix_ss::serve", pid, status, signal, "PROG ended");
 }
 
-/// The same of a PROG that std has waited for.
+/// The same of one that has been activated.
 pub(crate) fn prog_exited(pid: u32, status: ExitStatus) {
     info!(target: "unix_ss::serve", pid, status = status.code(), signal = status.signal(), "PROG ended");
 }

@@ -2,10 +2,14 @@
 
 mod common;
 
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use common::{Place, client, eventually, hear, run, status_of, text, unix_ss};
+use common::{Place, Running, client, eventually, hear, run, status_of, text, unix_ss};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 
 const HTTP: &str = r#"
@@ -24,6 +28,27 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def get_request(self): return self.socket.accept()[0], ("unix", 0)
 Server().serve_forever()
 "#;
+
+/// Such as orphans that come to the init of a container, and those of a script that has become it by exec.
+#[test]
+fn children_that_are_not_its_own_leave_no_zombie() {
+    for options in [&["--activate"][..], &["--activate", "--on-demand"]] {
+        let place = Place::new();
+        mknodat(CWD, place.path("life"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("mkfifo");
+        let script = "read x <life & echo $! >child; exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_unix-ss"), "serve"]).args(options);
+        command.args(["s", "--", "sleep", "60"]).current_dir(place.path("")).stdin(Stdio::null());
+        let mut server = Running::of(command);
+        eventually("it serves", || UnixStream::connect(place.path("s")).is_ok());
+        let child = std::fs::read_to_string(place.path("child")).expect("a file");
+        let child = Path::new("/proc").join(child.trim());
+        assert!(child.exists());
+        drop(OpenOptions::new().write(true).open(place.path("life")).expect("it reads"));
+        eventually("it is waited for", || !child.exists());
+        server.end();
+    }
+}
 
 #[test]
 #[ignore = "needs python3 and curl"]

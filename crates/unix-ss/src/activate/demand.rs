@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
 
+use super::reap::told_to_end;
 use super::replay;
 use super::service::Service;
 use crate::clients::{has_clients, hung_up};
@@ -84,7 +85,7 @@ impl Demand {
                 Look::Nobody | Look::Shortage => silent = None,
             }
             // After the queue: who was there before the signal is served.
-            if signals.tell_to_end() {
+            if told_to_end(signals) {
                 return Ok(Woken::ToldToEnd);
             }
             // Whoever has come is served first, be it without a path.

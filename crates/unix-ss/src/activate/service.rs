@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use unix_stream_server::{ErrorKind, Ownership, Status};
 
 use super::leaving::Leaving;
+use super::reap::told_to_end;
 use crate::cli::Serve;
 use crate::ensure::detached::Detached;
 use crate::message::{About, failed, say};
@@ -107,7 +108,7 @@ impl Service {
                     std::thread::sleep(INTERVAL);
                 }
             }
-            if signals.tell_to_end() || self.ending_is_due() {
+            if told_to_end(signals) || self.ending_is_due() {
                 return false;
             }
         }

@@ -11,6 +11,7 @@ use unix_stream_server::UntilReplaced;
 
 use super::demand::Demand;
 use super::leaving::Leaving;
+use super::reap::reap;
 use super::service::{Ending, Service};
 use crate::clients::has_clients;
 use crate::message::{failed, reason, say};
@@ -52,7 +53,7 @@ impl Supervised {
                 }
             }
             self.pass_on_ending();
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = reap(Pid::from_child(&self.child))? {
                 events::prog_exited(self.child.id(), status);
                 return Ok(status);
             }
