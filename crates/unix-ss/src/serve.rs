@@ -233,6 +233,7 @@ impl Serving {
     fn close(&mut self) {
         let Queue::Open(server, _) = std::mem::replace(&mut self.queue, Queue::Empty(None)) else { return };
         (self.predecessor, self.leaving) = (None, None);
+        self.shortage.close();
         let path = server.local_path().to_owned();
         match server.drain() {
             Ok(drain) => {
@@ -317,7 +318,10 @@ impl Serving {
     /// What has come of the PROGs that were to be started.
     fn look_at_starters(&mut self) {
         let news = self.starters.news();
-        if news.started || news.failed {
+        if news.started {
+            self.shortage.has_passed();
+        }
+        if news.failed {
             self.shortage.has_settled_one();
         }
         if let (Some(error), None) = (news.why, &self.stopping) {

@@ -21,8 +21,10 @@ const QUIET: Duration = Duration::from_secs(10);
 pub(super) struct Shortage {
     /// Clients that have been accepted and wait for resources. They are tried one by one, and nobody is accepted before.
     held: VecDeque<UnixStream>,
-    /// How long the one that is tried does.
+    /// How long the one that is tried does. Once nobody new is let in: all of them together, until a PROG can be started.
     hold_until: Option<Instant>,
+    /// Nobody new is let in.
+    closing: bool,
     /// Nobody is accepted, or tried, until then.
     paused: Option<Instant>,
     /// When the last pause ended.
@@ -41,7 +43,7 @@ impl Shortage {
         if Instant::now() < *self.hold_until.get_or_insert_with(|| Instant::now() + HOLD) {
             self.pause(format_args!("cannot run {program} yet: {}; trying again", reason(error)));
         } else {
-            self.hold_until = None;
+            self.has_settled_one();
             self.held.pop_front();
             say(format_args!("cannot run {program}: {}; closing its client", reason(error)));
         }
@@ -57,9 +59,21 @@ impl Shortage {
         self.hold_until.is_some()
     }
 
-    /// The one that was tried waits no longer: it has its PROG, or is to get none.
+    /// The one that was tried waits no longer: it has gone, or is to get no PROG.
     pub(super) fn has_settled_one(&mut self) {
+        if !self.closing {
+            self.hold_until = None;
+        }
+    }
+
+    /// A PROG could be started.
+    pub(super) fn has_passed(&mut self) {
         self.hold_until = None;
+    }
+
+    /// Nobody new is let in. An end that gave each of those who are queued a time of its own would take for ever.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
     }
 
     /// Hangs up on those who are held.
@@ -87,5 +101,39 @@ impl Shortage {
 
     pub(super) fn is_paused(&self) -> bool {
         self.paused.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients(count: usize) -> VecDeque<UnixStream> {
+        (0..count).map(|_| UnixStream::pair().expect("a pair").0).collect()
+    }
+
+    /// How many of these are still held when the time of the first one is over and the others have been tried once.
+    fn still_held(shortage: &mut Shortage, count: usize) -> usize {
+        let error = io::Error::from_raw_os_error(11);
+        shortage.hold(clients(count), "PROG", &error);
+        shortage.hold_until = Some(Instant::now());
+        for _ in 0..count {
+            let client = shortage.take().into_iter().collect();
+            shortage.hold(client, "PROG", &error);
+        }
+        shortage.held.len()
+    }
+
+    #[test]
+    fn each_who_is_held_has_a_time_of_its_own_until_nobody_new_is_let_in() {
+        let mut shortage = Shortage::default();
+        assert_eq!(still_held(&mut shortage, 3), 2);
+        shortage.give_up();
+        shortage.close();
+        assert_eq!(still_held(&mut shortage, 3), 0);
+        // Another shortage, which a start of PROG has come before.
+        shortage.has_passed();
+        shortage.hold(clients(1), "PROG", &io::Error::from_raw_os_error(11));
+        assert!(!shortage.holds_nobody());
     }
 }
