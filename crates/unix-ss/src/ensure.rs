@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::Signal;
 use unix_stream_server::{PathState, inspect};
 
 use crate::cli::{Ensure, SocketOptions, WAIT_LISTEN};
 use crate::message::{About, failed, reason, say};
 use crate::prog::{cannot_run_ourselves, ourselves, remove_stale_variables};
 use crate::retry::Retry;
+use crate::signals::Signals;
 use crate::{exit, inherited};
 use detached::{BUSY, LATE, READY};
 
@@ -34,6 +36,8 @@ pub(crate) fn run(args: &Ensure) -> u8 {
 fn ensure(args: &Ensure) -> Result<u8, u8> {
     // What we were started with is nothing for a daemon: the pipe of a `$(...)`, a lock.
     inherited::close_on_exec_from(3);
+    // Caught, it is not ignored any more, as some starters have it: the kernel would throw the supervisor's status away.
+    let _signals = Signals::catch(&[Signal::CHILD])?;
     let mut retry = Retry::within(args.timeout);
     let mut others = false;
     loop {

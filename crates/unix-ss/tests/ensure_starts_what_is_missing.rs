@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::activated::{Household, is_alive, parent, role, serve, stat, who_answers};
 use common::{Place, client, eventually, put_dead, run, status_of, text, unix_ss};
@@ -154,6 +154,19 @@ fn where_something_lives_nothing_is_started_and_nobody_is_disturbed() {
     match unix_stream_server::queued_clients(&stranger) {
         Ok(none) => assert!(none.is_empty() && stranger.accept().is_err()),
         Err(error) => eprintln!("NOT TRIED: the kernel does not list who listens: {error}"),
+    }
+}
+
+#[test]
+#[ignore = "needs GNU env"]
+fn its_status_is_told_where_the_starter_ignores_the_end_of_children() {
+    let place = Place::new();
+    for options in [&[][..], &["--wait-listen"]] {
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_unix-ss"), "ensure"]);
+        command.args(options).arg(place.path("s")).args(["--", "no-such-program-anywhere"]);
+        let output = run(&mut command);
+        assert_eq!(status_of(&output), 127, "{}", text(&output.stderr));
     }
 }
 
