@@ -132,6 +132,30 @@ fn what_was_sent_by_one_who_has_hung_up_reaches_the_program_if_he_is_of_our_user
 }
 
 #[test]
+fn what_was_sent_by_one_who_has_hung_up_reaches_no_stranger_who_has_the_path() {
+    let test = "what_was_sent_by_one_who_has_hung_up_reaches_no_stranger_who_has_the_path";
+    if role().is_some() {
+        let mut client = UnixStream::connect(dir().join("s")).expect("a server");
+        return client.write_all(b"note\n").expect("sent");
+    }
+    let home = Household::new();
+    let path = home.place.path("s");
+    let mut server = on_demand(&home, test, "serve", &[]);
+    let mut stranger = None;
+    unseen(&server, || {
+        client_process(&home, test, "note", None);
+        std::fs::remove_file(&path).expect("deleted");
+        stranger = Some(UnixListener::bind(&path).expect("bind"));
+    });
+    assert_eq!(server.wait(), 5, "{}", server.errors());
+    assert!(server.errors().contains("it is lost: "), "{}", server.errors());
+    assert!(home.started().is_empty(), "{}", server.errors());
+    let stranger = stranger.expect("a listener");
+    stranger.set_nonblocking(true).expect("fcntl");
+    stranger.accept().expect_err("it hears nothing");
+}
+
+#[test]
 fn a_program_that_fails_ends_it_with_its_status() {
     let test = "a_program_that_fails_ends_it_with_its_status";
     if let Some(role) = role() {

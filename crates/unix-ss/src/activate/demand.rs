@@ -136,9 +136,9 @@ impl Demand {
     }
 }
 
-fn look(service: &Service) -> io::Result<Look> {
-    let listener = &service.listener;
+fn look(service: &mut Service) -> io::Result<Look> {
     loop {
+        let listener = &service.listener;
         let queue = match queued_clients(listener) {
             Ok(queue) => queue,
             Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
@@ -157,7 +157,7 @@ fn look(service: &Service) -> io::Result<Look> {
 }
 
 /// Accepts one who has gone; `None` if the next one is to be looked at.
-fn take_gone(service: &Service) -> io::Result<Option<Look>> {
+fn take_gone(service: &mut Service) -> io::Result<Option<Look>> {
     let listener = &service.listener;
     // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
     listener.set_nonblocking(true)?;
@@ -166,7 +166,7 @@ fn take_gone(service: &Service) -> io::Result<Option<Look>> {
     match accepted {
         Ok((client, _)) if hung_up(&client) => Ok(None),
         // What he had said is replayed, which PROG is to be started for.
-        Ok((client, _)) => Ok(replay::start(client, service.path().to_owned()).then_some(Look::Demand(None))),
+        Ok((client, _)) => Ok(replay::start(client, service).then_some(Look::Demand(None))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::CONNABORTED | Errno::INTR) => Ok(None),

@@ -4,52 +4,62 @@
 //! Nor does a thread of ours take his user on, though it could if we are root: he may then signal it, and a SIGKILL to
 //! one thread ends the process. A group of his own it takes on. Process id and supplementary groups are not his, and
 //! descriptors that he had sent along are closed.
+//!
+//! The connection goes by the path. Where that is not ours any more, whoever has it is not to hear what was meant for PROG,
+//! but for a successor, as is allowed.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid};
 use unix_stream_server::{connect_timeout, peer_credentials};
 
+use super::service::Service;
+use crate::lost;
 use crate::message::{reason, say};
 
 /// For a queue that is full just then; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// False if there is nothing that PROG is to be started for.
-pub(super) fn start(client: UnixStream, path: PathBuf) -> bool {
+pub(super) fn start(client: UnixStream, service: &mut Service) -> bool {
+    let status = service.has_lost_path();
+    if status.is_some_and(|status| !lost::is_replaced(service.replaceable, Ok(status))) {
+        say_lost(format_args!("{} is not ours any more", service.path().display()));
+        return false;
+    }
+    let path = service.path().to_owned();
     let gid = match peer_credentials(&client) {
         Ok(Some(peer)) if Uid::from_raw(peer.uid) == geteuid() => Gid::from_raw(peer.gid),
         Ok(Some(peer)) => {
-            lost(format_args!("it was user {}, and PROG would take it for ours", peer.uid));
+            say_lost(format_args!("it was user {}, and PROG would take it for ours", peer.uid));
             return false;
         }
         Ok(None) => {
-            lost(format_args!("its user is not known"));
+            say_lost(format_args!("its user is not known"));
             return false;
         }
         Err(error) => {
-            lost(format_args!("{}", reason(&error)));
+            say_lost(format_args!("{}", reason(&error)));
             return false;
         }
     };
     let work = move || {
         if let Err(error) = replay(&client, gid, &path) {
-            lost(format_args!("{}", reason(&error)));
+            say_lost(format_args!("{}", reason(&error)));
         }
     };
     let spawned = std::thread::Builder::new().spawn(work);
     if let Err(error) = &spawned {
-        lost(format_args!("{}", reason(error)));
+        say_lost(format_args!("{}", reason(error)));
     }
     spawned.is_ok()
 }
 
-fn lost(why: std::fmt::Arguments<'_>) {
+fn say_lost(why: std::fmt::Arguments<'_>) {
     say(format_args!("a client sent something and hung up before PROG ran, and it is lost: {why}"));
 }
 

@@ -76,13 +76,14 @@ impl Service {
         self.path_status.is_none()
     }
 
-    /// Has the path become another's, or nobody's? A successor there is remembered.
+    /// Has the path become another's, or nobody's?
     pub(super) fn has_lost_path(&mut self) -> Option<Status> {
         // Asked once: a second answer might differ.
-        let status = Some(self.ownership.status()).filter(|status| status.is_stolen())?;
-        self.lost = true;
-        self.replaced |= lost::is_replaced(self.replaceable, Ok(status));
-        Some(status)
+        let status = self.ownership.status();
+        self.lost = status.is_stolen();
+        // A successor that has gone is remembered, unless the path is ours again.
+        self.replaced = self.lost && (self.replaced || lost::is_replaced(self.replaceable, Ok(status)));
+        self.lost.then_some(status)
     }
 
     /// What there is to say of the path: a successor that was seen there has had it.
