@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::str::FromStr;
 
@@ -20,7 +19,7 @@ use rustix::thread::{
 use crate::cli::{RunAsExec, Serve};
 use crate::message::{failed, reason, say};
 use crate::prog::{cannot_run, split};
-use crate::{exit, users};
+use crate::{exit, prog, users};
 
 /// Who PROG is to be. As text: `UID:GID:GROUP,GROUP,...`, for our own hidden modes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +109,9 @@ pub(crate) fn become_program(args: &RunAsExec) -> u8 {
         return exit::CANNOT_RUN;
     }
     let (program, rest) = split(&args.program);
-    cannot_run(&args.program, &Command::new(program).args(rest).exec())
+    let mut command = Command::new(program);
+    command.args(rest);
+    cannot_run(&args.program, &prog::exec(command))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
@@ -58,6 +58,49 @@ pub(crate) fn stale_variables() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(is_stale).collect()
 }
 
+/// Starts it, as execvp(3) would: a file in no format that the kernel knows is a script for sh. `furnish` says what it
+/// finds, and is asked once more for sh.
+pub(crate) fn spawn(
+    mut command: Command,
+    mut furnish: impl FnMut(&mut Command) -> io::Result<()>,
+) -> io::Result<Child> {
+    furnish(&mut command)?;
+    match command.spawn() {
+        Err(error) if has_no_format(&error) => {
+            let mut script = by_sh(&command).ok_or(error)?;
+            furnish(&mut script)?;
+            script.spawn()
+        }
+        result => result,
+    }
+}
+
+/// Becomes it, as well also where execvp(3) knows no scripts (musl). Returns only if that failed.
+pub(crate) fn exec(mut command: Command) -> io::Error {
+    let error = command.exec();
+    match by_sh(&command).filter(|_| has_no_format(&error)) {
+        Some(mut script) => script.exec(),
+        None => error,
+    }
+}
+
+fn has_no_format(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error())
+}
+
+/// The same, with the same environment, read by sh.
+fn by_sh(command: &Command) -> Option<Command> {
+    let mut script = Command::new("/bin/sh");
+    script.arg("--").arg(find(command.get_program(), false).ok()?).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    Some(script)
+}
+
 /// Says why it cannot be run; the exit status.
 pub(crate) fn cannot_run(prog: &[OsString], error: &io::Error) -> u8 {
     let (program, _) = split(prog);
@@ -72,7 +115,8 @@ pub(crate) fn must_be_there(args: &Serve, as_another_user: bool) -> Result<(), u
         return Ok(());
     }
     let (program, _) = split(&args.program);
-    find(program, as_another_user).map_err(|error| {
+    let found = find(program, as_another_user);
+    found.map(drop).map_err(|error| {
         let (path, why) = (Path::new(program), reason(&error));
         let told = format_args!("cannot run {}: {why}; nothing was replaced", path.display());
         say(About(path, error.raw_os_error(), told));
@@ -81,23 +125,24 @@ pub(crate) fn must_be_there(args: &Serve, as_another_user: bool) -> Result<(), u
 }
 
 /// As execvp(3) looks for it. What another user may run, only a try can tell.
-fn find(program: &OsStr, as_another_user: bool) -> io::Result<()> {
-    let check = |path: &Path| {
-        let metadata = std::fs::metadata(path)?;
+fn find(program: &OsStr, as_another_user: bool) -> io::Result<PathBuf> {
+    let check = |path: PathBuf| {
+        let metadata = std::fs::metadata(&path)?;
         if metadata.is_dir() {
             return Err(Errno::ACCESS.into());
         }
         let wanted = if as_another_user { Access::EXISTS } else { Access::EXEC_OK };
-        Ok(accessat(CWD, path, wanted, AtFlags::EACCESS)?)
+        accessat(CWD, &path, wanted, AtFlags::EACCESS)?;
+        Ok(path)
     };
     if program.as_bytes().contains(&b'/') {
-        return check(Path::new(program));
+        return check(PathBuf::from(program));
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut found = io::Error::from(Errno::NOENT);
     for directory in std::env::split_paths(&path) {
-        match check(&directory.join(program)) {
-            Ok(()) => return Ok(()),
+        match check(directory.join(program)) {
+            Ok(path) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => found = error,
             Err(_) => {}
         }

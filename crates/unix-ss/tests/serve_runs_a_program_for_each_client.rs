@@ -75,6 +75,29 @@ fn the_program_has_its_signals_and_descriptors_as_a_shell_would_give_them() {
 }
 
 #[test]
+fn a_script_without_a_first_line_that_says_by_what_is_run_by_sh() {
+    let place = Place::new();
+    // By another process: here, a child that another test is just starting would have it open for writing (ETXTBSY).
+    let write = "echo 'echo \"$0 $1 $PROTO\" >ran.$1; cat ran.$1' >script; chmod +x script";
+    let written = run(std::process::Command::new("sh").args(["-c", write]).current_dir(place.path("")));
+    assert!(written.status.success(), "{written:?}");
+    let script = place.name("script");
+    let paths = format!("{}:/usr/bin:/bin", place.name(""));
+    for (number, program) in [&*script, "script"].iter().enumerate() {
+        let plain = format!("plain{number}");
+        let mut server = place.serve_with(&[], "s", &[program, &plain], &[("PATH", &paths)]);
+        let heard = text(&hear(client(&place.path("s"))));
+        let said = heard.ends_with(&format!("script {plain} UNIX\n"));
+        assert!(said, "{heard} {}", server.errors());
+        assert_eq!(server.end(), 0, "{}", server.errors());
+        let activated = format!("activated{number}");
+        let mut server = place.serve_with(&["--activate"], "s", &[program, &activated], &[("PATH", &paths)]);
+        assert_eq!(server.wait(), 0, "{}", server.errors());
+        assert!(place.path(&format!("ran.{activated}")).exists());
+    }
+}
+
+#[test]
 fn no_more_programs_run_than_max_connections_and_the_rest_wait() {
     let place = Place::new();
     let _server = place.serve(&["--max-connections", "2"], "s", &["cat"]);

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
 
 use rustix::io::FdFlags;
 use rustix::stdio;
@@ -40,7 +39,7 @@ fn exec(args: &ActivateExec) -> Result<Infallible, NoProgram> {
         .env("LISTEN_PID", std::process::id().to_string()) // exec keeps it
         .env("LISTEN_FDNAMES", &args.fd_name);
     // Undoes what std does to every Rust program, which is to ignore SIGPIPE, as spawn would.
-    Err(at(Step::Exec)(command.exec()))
+    Err(at(Step::Exec)(prog::exec(command)))
 }
 
 /// The listener to descriptor 3, and /dev/null to standard input.

@@ -17,7 +17,8 @@ A socket that a dead server left at PATH is replaced. A live server is never rob
 status 3 and says who is there. Anything else at PATH is left alone (status 4).
 
 PROG finds in its environment PROTO=UNIX, UNIXLOCALPATH (PATH, made absolute), and UNIXREMOTEPID, UNIXREMOTEEUID and \
-UNIXREMOTEEGID: who the client is, where the kernel knows.
+UNIXREMOTEEGID: who the client is, where the kernel knows. A script without a first line of #! is run by sh, as \
+by execvp(3).
 
 The first SIGTERM, SIGINT or SIGHUP ends the server gracefully: PATH is removed, clients that are queued are still served, and \
 the PROGs are waited for. The second sends SIGTERM to the PROGs. Told to end while it still waits for the path's lock, it \

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,12 +56,11 @@ fn take_lock(args: &WaitListen, detached: &Detached) -> Result<StartLock, u8> {
 }
 
 fn start(args: &WaitListen, detached: &Detached) -> Result<Child, u8> {
-    let spawn = || {
-        let mut command = prog::command(&args.program);
-        command.stdin(Stdio::null()).stdout(detached.output()?).stderr(detached.output()?);
-        command.process_group(0).spawn()
+    let furnish = |command: &mut Command| {
+        command.stdin(Stdio::null()).stdout(detached.output()?).stderr(detached.output()?).process_group(0);
+        Ok(())
     };
-    spawn().map_err(|error| cannot_run(&args.program, &error))
+    prog::spawn(prog::command(&args.program), furnish).map_err(|error| cannot_run(&args.program, &error))
 }
 
 /// What else stands there than a live server, or cannot be told, may yet become one: PROG is at work.

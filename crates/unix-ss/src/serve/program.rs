@@ -13,7 +13,7 @@ use unix_stream_server::peer_credentials;
 
 use crate::cli::RUN_AS_EXEC;
 use crate::identity::Identity;
-use crate::prog::{ourselves, split, stale_variables};
+use crate::prog::{ourselves, spawn, split, stale_variables};
 
 /// PROG for one client each.
 pub(super) struct Program {
@@ -76,11 +76,19 @@ impl Program {
             }
             command.env("UNIXREMOTEEUID", peer.uid.to_string()).env("UNIXREMOTEEGID", peer.gid.to_string());
         }
-        command.stdin(stdin).stdout(stdout);
-        // A group of its own, so that one signal reaches all that PROG starts, and a terminal's ^C comes to us alone.
-        // With nothing more than this, std starts it by posix_spawn, which does not copy our memory map.
-        command.process_group(0);
+        let mut given = Some((stdin, stdout));
+        let furnish = |command: &mut Command| {
+            let (stdin, stdout) = match given.take() {
+                Some(given) => given,
+                None => (client.try_clone()?.into(), client.try_clone()?.into()),
+            };
+            command.stdin(stdin).stdout(stdout);
+            // A group of its own, so that one signal reaches all that PROG starts, and a terminal's ^C comes to us alone.
+            // With nothing more than this, std starts it by posix_spawn, which does not copy our memory map.
+            command.process_group(0);
+            Ok(())
+        };
         // Not waited for by this handle: the server reaps every child that ends.
-        command.spawn().map(|child| Pid::from_child(&child))
+        spawn(command, furnish).map(|child| Pid::from_child(&child))
     }
 }
