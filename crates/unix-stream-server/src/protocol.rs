@@ -152,7 +152,7 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     pub(crate) fn publish_claim(&self, claimed: Claimed<S::Fd>) -> Result<Published<S::Fd>> {
-        let Claimed { lock, mut life, state, judged } = claimed;
+        let Claimed { lock, mut life, judged, .. } = claimed;
         // Somebody may have deleted the lock while the caller prepared, and others have it by now.
         let kept = lock.filter(|lock| self.is_at_name(lock));
         let mut lock = match kept {
@@ -160,7 +160,7 @@ impl<S: Sys> Protocol<'_, S> {
             None => match self.lock(Purpose::Path) {
                 Ok(locks) => locks.lock,
                 Err(error) => {
-                    self.end_claimed_life(life, state == PathState::Dead && error.kind() != ErrorKind::InUse);
+                    self.end_claimed_life(life, judged.filter(|_| error.kind() != ErrorKind::InUse));
                     return Err(error);
                 }
             },
@@ -184,12 +184,13 @@ impl<S: Sys> Protocol<'_, S> {
             Err(Errno::NOENT) => false,
             Err(errno) => return Err(self.failed("fstatat", errno)),
         };
+        held.prove(is_proven);
         if self.is_at_name(held) {
-            held.prove(is_proven);
             return Ok(());
         }
-        if !is_proven {
-            self.may_make_life()?;
+        if !is_proven && !self.may_make_life()? {
+            *life = None;
+            return Ok(());
         }
         self.renew_life(life)?;
         if let Some(new) = life.as_mut().filter(|_| is_proven) {
@@ -201,14 +202,18 @@ impl<S: Sys> Protocol<'_, S> {
     pub(crate) fn abandon_claim(&self, claimed: Claimed<S::Fd>) {
         match claimed.lock {
             Some(lock) => self.unlock_both(lock, claimed.life),
-            None => self.end_claimed_life(claimed.life, claimed.state == PathState::Dead),
+            None => self.end_claimed_life(claimed.life, claimed.judged),
         }
     }
 
     /// As [`unlock_unused`](Self::unlock_unused), by one who has not the short lock.
-    fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, is_its_servers: bool) {
+    fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, judged: Option<(S::Fd, FileId)>) {
+        let is_there = |dead: FileId| match self.sys.stat_at(&self.place.dir, &self.place.name) {
+            Ok(now) => now.id == dead,
+            Err(errno) => errno != Errno::NOENT,
+        };
         match life {
-            Some(life) if life.proves_a_death() && is_its_servers => drop(life),
+            Some(life) if life.proves_a_death() && judged.as_ref().is_some_and(|(_, id)| is_there(*id)) => drop(life),
             life => self.end_life(life, false),
         }
     }

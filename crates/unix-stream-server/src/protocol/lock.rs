@@ -275,7 +275,7 @@ impl<S: Sys> Protocol<'_, S> {
         };
         let proves = match error.kind() {
             // Ours that had been bound when the lock was lost: it stays, and nobody else has this lock.
-            ErrorKind::Moved => life.proves || !self.is_at_name(lock),
+            ErrorKind::Moved => life.proves || !self.is_at_name(lock) && !self.is_seen_alive(),
             ErrorKind::InUse => life.proves && !self.is_seen_alive(),
             _ => life.proves,
         };

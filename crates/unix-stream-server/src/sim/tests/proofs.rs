@@ -7,8 +7,10 @@ use super::super::kernel::{FileSystem, PROCESSES, Pid};
 use super::super::others::git_create;
 use super::super::parties::{create as create_as, fresh_create, with_protocol};
 use super::super::process::Process;
-use super::super::{Run, Sim};
+use super::super::{Failure, Run, Sim};
 use super::*;
+use rustix::io::Errno;
+
 use crate::ErrorKind;
 use crate::protocol::{Found, Sweep};
 
@@ -97,6 +99,48 @@ fn published_after(kernel: Kernel, meanwhile: impl FnOnce(Kernel) -> Kernel) -> 
     });
     assert_eq!(published.1.fault, None);
     published
+}
+
+/// Nor does one whose look at anything fails, be it published or given up.
+#[test]
+fn a_claim_beside_who_came_to_the_free_name_takes_nothing_whatever_fails() {
+    let errnos = [Errno::IO, Errno::STALE, Errno::MFILE];
+    for (errno, publishes) in errnos.into_iter().flat_map(|errno| [(errno, true), (errno, false)]) {
+        for at in 0.. {
+            let mut kernel = after_a_kill();
+            kernel.processes[3].user = 0;
+            *kernel.process(ROOT) = Process { user: 0, ..Process::default() };
+            let failure = Failure { at, errno, from_then_on: false };
+            let sim = Sim::direct(kernel, 3, Some(failure));
+            let Run::Direct(direct) = &*sim.run else { panic!("it runs straight on a kernel") };
+            let party = Party::ClaimDrainLifetime;
+            let is_claimed = with_protocol(&sim, party, |protocol| {
+                let Ok(claimed) = protocol.claim() else { return false };
+                if sim.kernel().has(Name::Lock) {
+                    return false; // its removal failed, so that git is kept out
+                }
+                direct.kernel.replace(served(without(sim.kernel(), &[Name::Socket]), 1, Party::Git));
+                match publishes {
+                    true => assert!(protocol.publish_claim(claimed).is_err()),
+                    false => protocol.abandon_claim(claimed),
+                }
+                true
+            });
+            if is_claimed {
+                let mut after = sim.kernel();
+                assert_eq!(after.fault, None, "{failure:?}");
+                assert!(after.is_live_at_name(1), "{failure:?}");
+                after.kill(3);
+                if after.has(Name::Life) {
+                    continue; // no look could be had
+                }
+                assert_left_alone(after, 1);
+            }
+            if at > direct.calls.borrow().len() {
+                break;
+            }
+        }
+    }
 }
 
 #[test]
