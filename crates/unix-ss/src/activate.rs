@@ -88,8 +88,13 @@ fn wait_for_predecessor(mut service: Service, signals: &Signals) -> Result<Servi
 /// A moment, when there are no descriptors, no process or no memory to start PROG. The clients stay in the queue, if we
 /// are told to end as long as they would have had PROG.
 fn wait_for_resources(mut service: Service, signals: &Signals) -> Result<Service, u8> {
-    signals.wait(None, Some(Instant::now() + PAUSE)).map_err(|error| cannot_wait(&error))?;
-    let told = told_to_end(signals);
+    let until = Instant::now() + PAUSE;
+    let mut told = false;
+    // What has failed may have left a SIGCHLD, which ends one wait.
+    while !told && Instant::now() < until {
+        signals.wait(None, Some(until)).map_err(|error| cannot_wait(&error))?;
+        told = told_to_end(signals);
+    }
     if service.ending.is_none() {
         if told {
             service.end_idle();

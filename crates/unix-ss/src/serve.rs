@@ -338,7 +338,10 @@ impl Serving {
     fn wait(&self, signals: &Signals) -> io::Result<()> {
         let kill = self.stopping.as_ref().and_then(|stopping| stopping.kill);
         let (look, clients) = match &self.queue {
-            Queue::Open(server, look) => (Some(look.due()), self.may_admit().then(|| server.as_fd())),
+            // Once the path is lost nobody looks at it any more.
+            Queue::Open(server, look) => {
+                (self.leaving.is_none().then(|| look.due()), self.may_admit().then(|| server.as_fd()))
+            }
             Queue::Closing(_) | Queue::Empty(_) => (None, None),
         };
         let predecessor = self.predecessor.as_ref().map(|predecessor| predecessor.look);

@@ -401,6 +401,19 @@ fn told_to_end_twice_it_does_not_wait_for_the_program() {
 }
 
 #[test]
+fn a_program_that_has_outlived_another_signal_is_told_to_end_as_well() {
+    let place = Place::new();
+    let outlives = "trap 'echo quit >quit' QUIT; echo up >started; while :; do sleep 0.1; done";
+    let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", outlives]);
+    let _client = client(&place.path("s"));
+    eventually("PROG is started", || place.path("started").exists());
+    server.signal(Signal::QUIT);
+    eventually("PROG has heard of it", || place.path("quit").exists());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), 143, "{}", server.errors());
+}
+
+#[test]
 fn it_is_only_for_programs_that_are_activated() {
     let output = run(&mut unix_ss(&["serve", "--on-demand", "s", "--", "true"]));
     assert_eq!(status_of(&output), 2);

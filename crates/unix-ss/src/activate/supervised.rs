@@ -74,7 +74,8 @@ impl Supervised {
             // If told once more, it is not to go on.
             self.service.ending = (ends && demand.is_some()).then(|| Ending::by(signal));
         }
-        let waits = ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener));
+        // PROG may have outlived another signal; then it hears of this one at once.
+        let waits = ends && !self.told && demand.is_some_and(|demand| !demand.is_met(&self.service.listener));
         if !waits {
             self.told |= tells_to_end(signal);
             self.signal(signal);

@@ -73,7 +73,10 @@ impl Shortage {
 
     /// Nobody new is let in. An end that gave each of those who are queued a time of its own would take for ever.
     pub(super) fn close(&mut self) {
-        self.closing = true;
+        if !self.closing {
+            self.closing = true;
+            self.hold_until = self.hold_until.map(|_| Instant::now() + HOLD); // for all, also if one has waited already
+        }
     }
 
     /// Hangs up on those who are held.
@@ -122,6 +125,18 @@ mod tests {
             shortage.hold(client, "PROG", &error);
         }
         shortage.held.len()
+    }
+
+    #[test]
+    fn the_time_at_the_end_begins_with_it() {
+        let mut shortage = Shortage::default();
+        let error = io::Error::from_raw_os_error(11);
+        shortage.hold(clients(1), "PROG", &error);
+        shortage.hold_until = Some(Instant::now());
+        shortage.close();
+        let client = shortage.take().into_iter().collect();
+        shortage.hold(client, "PROG", &error);
+        assert_eq!(shortage.held.len(), 1);
     }
 
     #[test]
