@@ -11,6 +11,9 @@ mod predecessor;
 mod scene;
 mod watches;
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 /// Everything is tried, where otherwise some of it is left out for the sake of time.
 const ALL: &str = "UNIX_STREAM_SERVER_ALL_STEPS";
 
@@ -23,4 +26,15 @@ fn tell(words: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{words}");
     crate::support::child::say("done");
+}
+
+/// Says to the parent, now and then, that what takes so long is not one trial but many.
+fn tell_it_goes_on() {
+    const NOW_AND_THEN: Duration = Duration::from_secs(5);
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|told| told.elapsed() > NOW_AND_THEN) {
+        *told = Some(Instant::now());
+        crate::support::child::say("going on");
+    }
 }

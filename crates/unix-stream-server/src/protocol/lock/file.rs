@@ -157,7 +157,8 @@ impl<S: Sys> Protocol<'_, S> {
                 Mended::Yes
             }
             Ok(stat) => Mended::NotOurs(stat),
-            Err(_) => Mended::Vanished,
+            Err(Errno::NOENT) => Mended::Vanished,
+            Err(errno) => return Err(self.failed("fstat the lock file", errno)),
         })
     }
 }

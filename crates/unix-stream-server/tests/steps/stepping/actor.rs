@@ -47,6 +47,7 @@ impl Actor {
     /// One that stands before its operation.
     #[track_caller]
     pub(crate) fn new(kind: Kind, path: &Path, arrange: Arrange) -> Actor {
+        super::tell_it_goes_on();
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
         ours.set_read_timeout(Some(PATIENCE)).expect("setsockopt");
         let victim = Victim::fork(|| play(&theirs, || arrange(kind.builder(), path.to_owned())));

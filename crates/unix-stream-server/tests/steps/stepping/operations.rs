@@ -351,7 +351,7 @@ fn with_client(builder: Builder, path: PathBuf, work: fn(ServerSocket, UnixStrea
 /// The end of a server that has been replaced, and no more errors than one cares to hear.
 fn until_replaced(server: ServerSocket, client: UnixStream) -> Result<Kept, Error> {
     let mut clients = server.until_replaced().grace(Duration::ZERO);
-    let served: Vec<_> = clients.by_ref().take(6).collect();
+    let served: Vec<_> = clients.by_ref().take(4).collect();
     Ok(kept((client, served, clients)))
 }
 
