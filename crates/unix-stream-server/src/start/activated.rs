@@ -108,7 +108,13 @@ impl Start<'_> {
                     return self.ended(accepted).ok_or_else(|| failed(path, command, report));
                 }
             }
-            let is_enough = accepted.unwrap_or_else(|| self.is_untold_for_long());
+            let is_enough = match accepted {
+                Some(is_accepted) => {
+                    self.untold_since = None;
+                    is_accepted
+                }
+                None => self.is_untold_for_long(),
+            };
             match self.client.take() {
                 Some(stream) if is_enough => {
                     self.leave();
