@@ -19,7 +19,7 @@ use support::child::{self, Program, Running, ordinary_user, whole_process};
 use support::dir::{Dir, beside, chmod, exists, file, lock_as_git, mode, put_file};
 use support::sockets::{assert_serves, bound, put_dead, stranger};
 use support::wait::{Worker, within};
-use support::{NOBODY, PATIENCE, assert_error, is_root, locks_are_listed, not_tried};
+use support::{PATIENCE, assert_error, is_root, locks_are_listed, not_tried};
 use unix_stream_server::{Builder, ErrorKind, LockScope, LockState, PathState, ServerSocket, connect, inspect};
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -249,6 +249,16 @@ fn a_paused_holder_whose_lock_somebody_removed_harms_nobody_later() {
 
 #[test]
 fn what_is_not_a_lock_of_ours_is_never_removed_and_never_hangs() {
+    everything_foreign_is_respected();
+}
+
+/// Whether it can be opened or not.
+#[test]
+fn what_is_not_a_lock_of_ours_is_the_same_to_who_may_not_open_it() {
+    ordinary_user(&this_test!(), everything_foreign_is_respected);
+}
+
+fn everything_foreign_is_respected() {
     let dir = Dir::new();
     let path = dir.join("s");
     let lock = dir.join("s.lock");
@@ -282,7 +292,7 @@ fn what_is_not_a_lock_of_ours_is_never_removed_and_never_hangs() {
         put_file(&lock, b"12345\n", mode);
         assert_respected(&dir, &path, remove);
     }
-    for mode in [0o400, 0o444, 0o600, 0o644, 0o1600, 0o1440, 0o2400, 0o4400, 0o5400] {
+    for mode in [0o000, 0o200, 0o400, 0o444, 0o600, 0o644, 0o1600, 0o1440, 0o2400, 0o4400, 0o5400] {
         put_file(&lock, b"", mode);
         assert_respected(&dir, &path, remove);
     }
@@ -316,29 +326,50 @@ fn another_users_leftover_is_an_error_that_names_owner_and_remedy() {
     }
     let dir = Dir::new();
     let lock = dir.join("s.lock");
-    let uid = rustix::process::geteuid().as_raw();
-    let leftovers: &[(u32, u32)] = if is_root() { &[(12_345, 0o1400), (0, 0o1400), (NOBODY, 0)] } else { &[(uid, 0)] };
     if !is_root() {
-        not_tried("the lock files of other users: only root can make one");
+        return not_tried("the lock files of other users: only root can make one");
     }
-    for &(owner, mode) in leftovers {
-        put_file(&lock, b"", mode);
-        if owner != uid {
-            std::os::unix::fs::chown(&lock, Some(owner), None).expect("chown");
-            chmod(&lock, mode);
-        }
+    for owner in [12_345, 0] {
+        put_file(&lock, b"", 0o1400);
+        std::os::unix::fs::chown(&lock, Some(owner), None).expect("chown");
+        chmod(&lock, 0o1400);
         let before = dir.files();
         Program::new(&test, "starter").ordinary().dir(&dir).value("OWNER", &owner.to_string()).run();
         assert_eq!(dir.files(), before);
         fs::remove_file(&lock).expect("unlink");
     }
-    if is_root() {
-        put_file(&lock, b"", 0o1400);
-        std::os::unix::fs::chown(&lock, Some(12_345), None).expect("chown");
-        chmod(&lock, 0o1400);
-        wait(AT_ONCE).create(dir.join("s")).expect("root recovers everybody's").close().expect("close");
-        assert_eq!(dir.names(), [""; 0]);
+    put_file(&lock, b"", 0o1400);
+    std::os::unix::fs::chown(&lock, Some(12_345), None).expect("chown");
+    chmod(&lock, 0o1400);
+    wait(AT_ONCE).create(dir.join("s")).expect("root recovers everybody's").close().expect("close");
+    assert_eq!(dir.names(), [""; 0]);
+}
+
+/// Whoever prepares or drains is as alive for other users as for one's own.
+#[test]
+fn another_users_held_life_lock_is_a_server_that_lives() {
+    let test = this_test!();
+    let lifetime = wait(AT_ONCE).lock_scope(LockScope::Lifetime);
+    if child::role().is_some() {
+        let error = lifetime.create(child::dir().join("s")).expect_err("held");
+        if locks_are_listed(&child::dir()) {
+            assert_error(&error, ErrorKind::InUse, libc::EADDRINUSE);
+            let who = format!("process {} of uid 0 is preparing or draining", child::value("PID"));
+            assert!(error.to_string().contains(&who) && !error.to_string().contains("remove"), "{error}");
+        } else {
+            assert_error(&error, ErrorKind::Locked, EACCES);
+        }
+        return;
     }
+    if !is_root() {
+        return not_tried("a life lock of another user: only root can be two users");
+    }
+    let dir = Dir::new();
+    let claim = lifetime.claim(dir.join("s")).expect("claim");
+    let starter = Program::new(&test, "starter").ordinary().dir(&dir);
+    starter.value("PID", &std::process::id().to_string()).run();
+    assert_eq!(dir.names(), ["s.owner"]);
+    drop(claim);
 }
 
 #[test]
@@ -356,7 +387,10 @@ fn another_users_live_holder_is_waited_for_up_to_the_timeout() {
         let error = wait(timeout).create(&path).expect_err("held");
         assert_error(&error, ErrorKind::Locked, EEXIST);
         assert!(begun.elapsed() >= timeout, "given up for left behind");
-        assert!(error.to_string().contains(&format!("process {} of uid 0 holds it", child::value("PID"))), "{error}");
+        assert!(
+            error.to_string().contains(&format!("process {} of uid 0 held its lock", child::value("PID"))),
+            "{error}"
+        );
         let waiting = Worker::start(move || wait(NEVER).create(path));
         waiting.until_in(libc::SYS_clock_nanosleep);
         child::say("waiting");
@@ -491,7 +525,7 @@ fn a_lock_left_by_a_kill_before_its_read_bit_was_given_back_is_mended() {
 
         // With something in it, it is not that.
         put_file(&dir.join("s.lock"), b"precious", 0o1000);
-        assert_error(&wait(SOON).create(&path).expect_err("not ours"), ErrorKind::Locked, EACCES);
+        assert_error(&wait(SOON).create(&path).expect_err("not ours"), ErrorKind::Locked, EEXIST);
         chmod(&dir.join("s.lock"), 0o600);
         assert_eq!(fs::read(dir.join("s.lock")).expect("untouched"), b"precious");
     });

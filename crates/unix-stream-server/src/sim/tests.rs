@@ -11,6 +11,7 @@ mod stops;
 mod strangers;
 mod take_over;
 mod three;
+mod told;
 mod two;
 mod users;
 

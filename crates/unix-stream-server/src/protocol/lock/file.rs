@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::wait::Holder;
 use super::{Lock, Which};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::Protocol;
 use crate::sys::{MARK, Stat, Sys};
 use crate::{FileKind, trace};
@@ -24,10 +24,21 @@ pub(super) enum Attempt<Fd> {
     Busy(Holder),
 }
 
-enum Mended {
-    Yes,
-    Vanished,
-    NotOurs(Stat),
+/// Why a look at the file at the lock's name came to nothing.
+enum Miss {
+    /// It has gone meanwhile: to be looked for anew.
+    Gone,
+    /// It could not be opened, and should be now.
+    Mended(Errno),
+    /// As gone, if it does not stay so.
+    Stale(Error),
+    Failed(Error),
+}
+
+impl From<Error> for Miss {
+    fn from(error: Error) -> Self {
+        if error.raw_os_error() == GONE.raw_os_error() { Miss::Stale(error) } else { Miss::Failed(error) }
+    }
 }
 
 /// Ours: a regular, empty file, sticky, with no right but the owner's read. git's always has a write bit or no sticky.
@@ -38,54 +49,54 @@ pub(crate) fn is_mark(stat: &Stat) -> bool {
 
 impl<S: Sys> Protocol<'_, S> {
     pub(super) fn try_lock(&self, which: Which) -> Result<Attempt<S::Fd>> {
-        let mut taken = Ok(None);
+        let mut missed = Miss::Gone;
         for _ in 0..RESTARTS {
-            taken = self.try_file(which);
-            match &taken {
-                Ok(None) => {}
-                Err(error) if error.raw_os_error() == GONE.raw_os_error() => {}
-                _ => break,
+            missed = match self.try_file(which) {
+                Ok(attempt) => return Ok(attempt),
+                Err(Miss::Failed(error)) => return Err(error),
+                Err(miss) => miss,
             }
         }
-        taken.map(|attempt| attempt.unwrap_or(Attempt::Busy(Holder::Contended)))
+        match missed {
+            Miss::Gone => Ok(Attempt::Busy(Holder::Contended)),
+            Miss::Mended(errno) => Ok(Attempt::Busy(Holder::Closed(errno))),
+            Miss::Stale(error) | Miss::Failed(error) => Err(error),
+        }
     }
 
-    /// One file at the lock's name. `None`: it has gone.
-    fn try_file(&self, which: Which) -> Result<Option<Attempt<S::Fd>>> {
+    /// One file at the lock's name.
+    fn try_file(&self, which: Which) -> Result<Attempt<S::Fd>, Miss> {
         let (dir, name) = (&self.place.dir, self.lock_name(which));
         match self.sys.create_lock(dir, name) {
             Ok(file) => self.take_new(which, file),
             Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
                 Ok(file) => self.take_left(which, file),
-                Err(Errno::NOENT) => Ok(None), // given back between the two calls
-                Err(Errno::ACCESS | Errno::PERM) => Ok(match self.mend_own(name)? {
-                    Mended::Yes | Mended::Vanished => None,
-                    Mended::NotOurs(stat) => Some(Attempt::Busy(Holder::Denied(stat))),
-                }),
+                Err(Errno::NOENT) => Err(Miss::Gone), // given back between the two calls
+                Err(errno @ (Errno::ACCESS | Errno::PERM)) => self.closed_to_us(name, errno),
                 // A symbolic link (NOFOLLOW), a socket, a device without a driver.
-                Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(Some(Attempt::Busy(Holder::Foreign(None)))),
-                Err(errno) => Err(self.failed("open the lock file", errno)),
+                Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(Attempt::Busy(Holder::Foreign(None))),
+                Err(errno) => Err(self.failed("open the lock file", errno).into()),
             },
-            Err(errno) => Err(self.failed("create the lock file", errno)),
+            Err(errno) => Err(self.failed("create the lock file", errno).into()),
         }
     }
 
-    /// A lock file that we have just created. `None`: another of ours took it for a dead holder's before we had the
-    /// flock, and has unlinked it since.
-    fn take_new(&self, which: Which, file: S::Fd) -> Result<Option<Attempt<S::Fd>>> {
+    /// A lock file that we have just created. It has gone if another of ours took it for a
+    /// dead holder's before we had the flock, and has unlinked it since.
+    fn take_new(&self, which: Which, file: S::Fd) -> Result<Attempt<S::Fd>, Miss> {
         match self.sys.flock(&file) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
                 let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
-                return Ok(Some(Attempt::Busy(Holder::Flocked(stat.id))));
+                return Ok(Attempt::Busy(Holder::Flocked(stat.id)));
             }
-            Err(errno) => return Err(self.no_flock(self.lock_name(which), errno)),
+            Err(errno) => return Err(self.no_flock(self.lock_name(which), errno).into()),
         }
         // Whoever unlinks holds the flock, so a file with a link now has it until we are done. That it is at its name
         // needs no second stat: nobody but a stranger renames it, and a stranger could a moment later just as well.
         let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
         if stat.links == 0 {
-            return Ok(None);
+            return Err(Miss::Gone);
         }
         if stat.mode != MARK {
             // An odd umask: where it stays so, the owner's next start mends it. Or a file system that takes the sticky bit
@@ -93,37 +104,30 @@ impl<S: Sys> Protocol<'_, S> {
             let _ = self.sys.fchmod(&file, MARK);
         }
         // Ours even where the file system keeps no modes: then nobody takes it over, as nobody takes git's.
-        Ok(Some(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, proves: false, confirmed: false })))
+        Ok(Attempt::Held(Lock { file, id: stat.id, which, inherited: false, proves: false, confirmed: false }))
     }
 
-    /// A lock file that was there, judged by its descriptor, never by its name. `None`: it is not at its name any more.
-    fn take_left(&self, which: Which, file: S::Fd) -> Result<Option<Attempt<S::Fd>>> {
+    /// A lock file that was there, judged by its descriptor, never by its name.
+    fn take_left(&self, which: Which, file: S::Fd) -> Result<Attempt<S::Fd>, Miss> {
         let stat = self.sys.stat(&file).map_err(|errno| self.failed("fstat the lock file", errno))?;
         if !is_mark(&stat) {
-            return Ok(Some(Attempt::Busy(Holder::Foreign(Some(stat.kind)))));
+            return Ok(Attempt::Busy(Holder::Foreign(Some(stat.kind))));
         }
         match self.sys.flock(&file) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Some(Attempt::Busy(Holder::Flocked(stat.id)))),
-            Err(errno) => return Err(self.failed("flock the lock file", errno)),
+            Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(Holder::Flocked(stat.id))),
+            Err(errno) => return Err(self.failed("flock the lock file", errno).into()),
         }
         // Between open and flock its holder may have unlinked it and gone: then we hold an orphan, while others may
         // hold a new file at the name.
         match self.sys.stat_at(&self.place.dir, self.lock_name(which)) {
             Ok(now) if now.id == stat.id && now.links == 1 => {
                 trace::dead_lock_taken_over(&self.place.shown, self.lock_name(which));
-                Ok(Some(Attempt::Held(Lock {
-                    file,
-                    id: stat.id,
-                    which,
-                    inherited: true,
-                    proves: true,
-                    confirmed: false,
-                })))
+                Ok(Attempt::Held(Lock { file, id: stat.id, which, inherited: true, proves: true, confirmed: false }))
             }
-            Ok(now) if now.id == stat.id => Ok(Some(Attempt::Busy(Holder::Linked))),
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.failed("fstatat the lock file", errno)),
+            Ok(now) if now.id == stat.id => Ok(Attempt::Busy(Holder::Linked)),
+            Ok(_) | Err(Errno::NOENT) => Err(Miss::Gone),
+            Err(errno) => Err(self.failed("fstatat the lock file", errno).into()),
         }
     }
 
@@ -138,27 +142,36 @@ impl<S: Sys> Protocol<'_, S> {
         self.failed("flock the lock file", errno)
     }
 
-    /// A umask that takes the owner's read bit leaves a lock that its owner cannot open; whoever was killed before
-    /// giving the bit back left it for us, the same user, to mend.
-    fn mend_own(&self, name: &CStr) -> Result<Mended> {
+    /// A lock file that we may not open. A umask that takes the owner's read bit leaves one that its owner cannot open;
+    /// whoever was killed before giving the bit back left it for us, the same user, to mend.
+    fn closed_to_us(&self, name: &CStr, refused: Errno) -> Result<Attempt<S::Fd>, Miss> {
         let pin = match self.sys.pin(&self.place.dir, name) {
             Ok(pin) => pin,
-            Err(Errno::NOENT) => return Ok(Mended::Vanished),
-            Err(errno) => return Err(self.failed("open the lock file", errno)),
+            Err(Errno::NOENT) => return Err(Miss::Gone),
+            Err(errno) => return Err(self.failed("open the lock file", errno).into()),
         };
-        Ok(match self.sys.stat(&pin) {
-            Ok(stat)
-                if stat.kind == FileKind::Regular
-                    && stat.mode == MARK_MASKED
-                    && stat.size == 0
-                    && stat.uid == self.sys.euid()
-                    && self.sys.chmod(&pin, MARK).is_ok() =>
-            {
-                Mended::Yes
-            }
-            Ok(stat) => Mended::NotOurs(stat),
-            Err(Errno::NOENT) => Mended::Vanished,
-            Err(errno) => return Err(self.failed("fstat the lock file", errno)),
-        })
+        let stat = match self.sys.stat(&pin) {
+            Ok(stat) if stat.links > 0 => stat,
+            Ok(_) | Err(Errno::NOENT) => return Err(Miss::Gone),
+            Err(errno) => return Err(self.failed("fstat the lock file", errno).into()),
+        };
+        if !is_mark(&stat) {
+            return Ok(Attempt::Busy(Holder::Foreign(Some(stat.kind))));
+        }
+        if stat.uid != self.sys.euid() {
+            return Ok(Attempt::Busy(Holder::Denied(stat)));
+        }
+        if stat.mode != MARK {
+            self.sys.chmod(&pin, MARK).map_err(|errno| match errno {
+                // The pin holds the file, so what is missing is the way through /proc.
+                Errno::NOENT | Errno::NOTDIR => {
+                    let why = "chmod the lock file, of which a umask has taken its owner's right to read: that needs \
+                        /proc; mount it, or remove the file";
+                    Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why)
+                }
+                errno => self.failed("chmod the lock file", errno),
+            })?;
+        }
+        Err(Miss::Mended(refused)) // by us, or by who has made it
     }
 }

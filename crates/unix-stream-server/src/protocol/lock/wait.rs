@@ -31,8 +31,10 @@ pub(super) enum Holder {
     Foreign(Option<FileKind>),
     /// Our mark, but with more than one link: not provably ours alone.
     Linked,
-    /// A file that we may not open.
+    /// Another user's, which we may not open.
     Denied(Stat),
+    /// One of ours that we should be able to open, and are not.
+    Closed(Errno),
     /// It changed hands too fast.
     Contended,
 }
@@ -45,6 +47,7 @@ impl Holder {
             Holder::Foreign(_) => ("another program", None),
             Holder::Linked => ("nobody, but it has a second link", None),
             Holder::Denied(stat) => ("another user", Some(stat.id)),
+            Holder::Closed(_) => ("nobody, but it cannot be opened", None),
             Holder::Contended => ("one after the other", None),
         }
     }
@@ -92,16 +95,20 @@ impl<S: Sys> Protocol<'_, S> {
             FlockHolder::Process(pid) => format!("process {pid}"),
             FlockHolder::Nobody | FlockHolder::Unknown => otherwise.to_owned(),
         };
-        match holder {
-            Holder::Flocked(id) if matches!(which, Which::Life) => {
+        let held = |id, of: &str| match which {
+            Which::Life => {
                 let who = process(id, "a process");
-                let why = format!("in use: {who} is preparing or draining and holds {lock}; wait for it, or end it");
+                let why =
+                    format!("in use: {who}{of} is preparing or draining and holds {lock}; wait for it, or end it");
                 Error::new(ErrorKind::InUse, self.operation, &self.place.shown, Errno::ADDRINUSE, why)
             }
-            Holder::Flocked(id) => {
+            Which::Short => {
                 let who = process(id, "another process");
-                locked(Errno::EXIST, format!("{who} held its lock {lock}{time}; wait for it, or end it"))
+                locked(Errno::EXIST, format!("{who}{of} held its lock {lock}{time}; wait for it, or end it"))
             }
+        };
+        match holder {
+            Holder::Flocked(id) => held(id, ""),
             Holder::Foreign(kind) => {
                 let kind = kind.map_or(String::new(), |kind| format!(" (a {kind})"));
                 let why = format!(
@@ -116,16 +123,17 @@ impl<S: Sys> Protocol<'_, S> {
             }
             Holder::Denied(stat) => {
                 // Waited for like any other as long as it is seen held; else it is the other user's to remove.
-                let (errno, who) = match self.sys.flock_holder(stat.id) {
-                    FlockHolder::Process(pid) => (Errno::EXIST, format!("process {pid} of uid {} holds it", stat.uid)),
-                    FlockHolder::Nobody => (Errno::ACCESS, format!("uid {} seems to have left it behind", stat.uid)),
-                    FlockHolder::Unknown => (Errno::ACCESS, format!("it is of uid {}", stat.uid)),
+                let who = match self.sys.flock_holder(stat.id) {
+                    FlockHolder::Process(_) => return held(stat.id, &format!(" of uid {}", stat.uid)),
+                    FlockHolder::Nobody => format!("uid {} seems to have left it behind", stat.uid),
+                    FlockHolder::Unknown => format!("it is of uid {}", stat.uid),
                 };
                 let why = format!(
                     "the lock file {lock} cannot be opened: {who}; that user or root can start here, or remove it"
                 );
-                locked(errno, why)
+                locked(Errno::ACCESS, why)
             }
+            Holder::Closed(errno) => self.failed("open the lock file", errno),
             Holder::Contended => {
                 locked(Errno::EXIST, format!("its lock {lock} changed hands all the time{time}; try again"))
             }
