@@ -135,20 +135,25 @@ impl<S: Sys> Protocol<'_, S> {
             // Whoever takes over publishes first and prepares later: `create` does that.
             Verdict::Replaceable { state, .. } | Verdict::Other(state) => Err(self.in_the_way(&self.place.name, state)),
         };
-        match (judged, life) {
-            (Ok(judged), life) => {
-                let state = if judged.is_some() { PathState::Dead } else { PathState::Absent };
-                // The life lock keeps every other start away from here on, so that the short one, which git respects
-                // too, need not be held while the caller prepares.
-                let lock = if life.is_some() { self.unlock(lock).and(None) } else { Some(lock) };
-                Ok(Claimed { lock, life, state, judged })
-            }
-            (Err(error), life) => {
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => {
                 self.unlock_unused(life, &lock, &error);
                 self.unlock(lock);
-                Err(error)
+                return Err(error);
             }
-        }
+        };
+        let state = if judged.is_some() { PathState::Dead } else { PathState::Absent };
+        let lock = match life {
+            None => Some(lock),
+            // It keeps every other start away from here on, so that the short lock, which git respects too, need not be
+            // held while the caller prepares.
+            Some(_) => {
+                self.unlock(lock);
+                None
+            }
+        };
+        Ok(Claimed { lock, life, state, judged })
     }
 
     pub(crate) fn publish_claim(&self, claimed: Claimed<S::Fd>) -> Result<Published<S::Fd>> {
@@ -179,12 +184,10 @@ impl<S: Sys> Protocol<'_, S> {
     /// death than the one that it did when the path was claimed.
     fn keep_life(&self, life: &mut Option<Lock<S::Fd>>, judged: Option<(S::Fd, FileId)>) -> Result<()> {
         let Some(held) = life else { return Ok(()) };
-        let is_proven = match self.sys.stat_at(&self.place.dir, &self.place.name) {
-            Ok(now) => held.proves_a_death() && judged.as_ref().is_some_and(|(_, id)| *id == now.id),
-            Err(Errno::NOENT) => false,
-            Err(errno) => return Err(self.failed("fstatat", errno)),
-        };
+        let is_there = self.is_there(judged.as_ref());
+        let is_proven = held.proves_a_death() && is_there == Ok(true);
         held.prove(is_proven);
+        is_there.map_err(|errno| self.failed("fstatat", errno))?;
         if self.is_at_name(held) {
             return Ok(());
         }
@@ -208,14 +211,21 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// As [`unlock_unused`](Self::unlock_unused), by one who has not the short lock.
     fn end_claimed_life(&self, life: Option<Lock<S::Fd>>, judged: Option<(S::Fd, FileId)>) {
-        let is_there = |dead: FileId| match self.sys.stat_at(&self.place.dir, &self.place.name) {
-            Ok(now) => now.id == dead,
-            Err(errno) => errno != Errno::NOENT,
-        };
         match life {
-            Some(life) if life.proves_a_death() && judged.as_ref().is_some_and(|(_, id)| is_there(*id)) => drop(life),
+            Some(life) if life.proves_a_death() && self.is_there(judged.as_ref()) == Ok(true) => drop(life),
             life => self.end_life(life, false),
         }
+    }
+
+    /// Is what was judged dead at the name still? Looked for twice, since a proof that is not compared is given up, for
+    /// good.
+    fn is_there(&self, judged: Option<&(S::Fd, FileId)>) -> Result<bool, Errno> {
+        let look = || match self.sys.stat_at(&self.place.dir, &self.place.name) {
+            Ok(now) => Ok(judged.is_some_and(|(_, dead)| *dead == now.id)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
+        };
+        look().or_else(|_| look())
     }
 
     /// Under the lock: a listening socket at the name. On an error the name is as it was, or a dead socket is gone.
