@@ -236,6 +236,58 @@ fn a_dry_run_says_what_would_go_and_changes_nothing() {
     life.close().expect("close");
 }
 
+/// Who is not root may not remove everything that the dead have left.
+#[test]
+fn a_dry_run_says_what_a_real_run_by_an_ordinary_user_may_do() {
+    let test = this_test!();
+    if child::role().is_some() {
+        let shown = |found: Vec<(String, Leftover, String)>| -> Vec<String> {
+            found
+                .into_iter()
+                .map(|(name, _, came)| format!("{name}: {}", came.replace("WouldRemove", "Removed")))
+                .collect()
+        };
+        let would = shown(clean_dir(&CleanOptions::new().dry_run(true), &child::dir()));
+        assert_eq!(would, shown(clean_dir(&CleanOptions::new(), &child::dir())));
+        assert_eq!(would.join(", "), child::value("FOUND"));
+        return;
+    }
+    let found_by_nobody = |dir: &Path, found: &[&str]| {
+        Program::new(&test, "cleans").dir(dir).ordinary().value("FOUND", &found.join(", ")).run();
+    };
+    if is_root() {
+        let dir = Dir::new();
+        for name in ["dead", "guarded", "own", "killed"] {
+            put_dead(&dir.join(name));
+            chmod(&dir.join(name), 0o666);
+        }
+        for (lock, owner) in [("guarded.lock", 0), ("own.lock", NOBODY), ("killed.owner", NOBODY), ("other.lock", 0)] {
+            put_file(&dir.join(lock), b"", MARK);
+            chown(dir.join(lock), Some(owner), None).expect("chown");
+            chmod(&dir.join(lock), MARK);
+        }
+        chown(dir.join("own"), Some(NOBODY), None).expect("chown");
+        age(&dir.join("own"));
+        chmod(dir.path(), 0o1777);
+        let denied = ["dead: System 1", "guarded: Locked 13", "killed: System 1", "other.lock: Locked 13"];
+        found_by_nobody(dir.path(), &[&denied[..3], &denied[3..], &["own: Removed", "own.lock: Removed"]].concat());
+        assert_eq!(dir.names(), ["dead", "guarded", "guarded.lock", "killed", "killed.owner", "other.lock"]);
+    }
+    let dir = Dir::new();
+    put_dead(&dir.join("dead"));
+    chmod(&dir.join("dead"), 0o666);
+    age(&dir.join("dead"));
+    put_file(&dir.join("left.lock"), b"", MARK);
+    if is_root() {
+        chown(dir.join("left.lock"), Some(NOBODY), None).expect("chown");
+        chmod(&dir.join("left.lock"), MARK);
+    }
+    chmod(dir.path(), 0o555);
+    found_by_nobody(dir.path(), &["dead: System 13", "left.lock: System 13"]);
+    chmod(dir.path(), 0o755);
+    assert_eq!(dir.names(), ["dead", "left.lock"]);
+}
+
 /// A lock goes if nobody holds it, and if it is ours beyond doubt.
 #[test]
 fn locks_of_the_killed_go_and_those_of_the_living_and_of_others_stay() {

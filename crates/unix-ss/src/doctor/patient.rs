@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use unix_stream_server::{
-    CleanEvent, CleanOptions, Error, FileKind, Inspection, Leftover, Outcome, PathState, inspect,
+    CleanEvent, CleanOptions, Error, ErrorKind, FileKind, Inspection, Leftover, Outcome, PathState, inspect,
 };
 
 use super::length::NAME_MAX;
@@ -32,7 +33,7 @@ pub(super) struct Found {
     /// From the root on.
     pub(super) path: PathBuf,
     pub(super) what: Leftover,
-    /// `clean` would remove it; else it is in use.
+    /// The dead have left it, for `clean` to remove if its user may; else it is in use.
     pub(super) is_left: bool,
 }
 
@@ -50,6 +51,8 @@ impl Swept {
             let CleanEvent::Found { path, what, outcome } = event else { return };
             let is_left = match outcome {
                 Outcome::WouldRemove => true,
+                // It would be refused to us, and only to us.
+                Outcome::Failed(error) if is_permission(&error) => true,
                 Outcome::InUse => false,
                 _ => return,
             };
@@ -59,6 +62,13 @@ impl Swept {
         swept.in_use = ran.is_err_and(|error| error.is_in_use());
         swept
     }
+}
+
+/// Of a lock or a removal, not of a question that could not be asked.
+fn is_permission(error: &Error) -> bool {
+    let errno = io::Error::from_raw_os_error(error.raw_os_error()).kind();
+    matches!(error.kind(), ErrorKind::Locked | ErrorKind::System)
+        && matches!(errno, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// The path, and what stands there.

@@ -1,5 +1,7 @@
 //! One directory: which of its entries the dead may have left, and the protocol for each.
 
+mod dry_run;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -12,9 +14,9 @@ use super::tree::World;
 use super::{CLEAN, CleanEvent, CleanOptions, Each, Leftover, Outcome, found, is_young};
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::{Place, Role, hash_for, hash_of_name, name_of_hash, role};
-use crate::protocol::{Left, Proof, Protocol, Sweep, Swept, is_mark, judge_pin, proof_beside};
+use crate::protocol::{Left, Protocol, Sweep, Swept, is_mark};
 use crate::sys::diag::find_listener;
-use crate::sys::{FlockHolder, Handle, Reach, Stat, Sys, System, entry_type, is_kernels_own};
+use crate::sys::{Handle, Stat, Sys, System, entry_type, is_kernels_own};
 use crate::{FileKind, PathState};
 
 pub(super) struct Directory<'a> {
@@ -107,14 +109,14 @@ impl<'a> Directory<'a> {
         for (file, name) in locks {
             let name = hash_of_name(&name).and_then(|hash| hashes.get(&hash)).unwrap_or(&name);
             // With the socket of that name all its locks have been seen to.
-            if !done.contains(name) && System.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+            if !done.contains(name) && self.is_left(&file, each) {
                 self.clean_one(name, each);
                 done.insert(name.clone());
             }
             each(CleanEvent::Looked);
         }
         for (file, name) in start_locks {
-            if System.stat_at(&self.place.dir, &file).is_ok_and(|stat| is_mark(&stat)) {
+            if self.is_left(&file, each) {
                 self.clean_start_lock(&name, each);
             }
             each(CleanEvent::Looked);
@@ -192,8 +194,29 @@ impl<'a> Directory<'a> {
         self.tell(swept, name, sweep, each);
     }
 
+    /// A lock of ours, so far as can be seen: what cannot is told.
+    fn is_left(&self, lock: &CStr, each: Each<'_>) -> bool {
+        match System.stat_at(&self.place.dir, lock) {
+            Ok(stat) => is_mark(&stat),
+            Err(Errno::NOENT) => false,
+            Err(errno) => {
+                self.tell_unseen(lock, Leftover::Lock, errno, each);
+                false
+            }
+        }
+    }
+
+    fn tell_unseen(&self, name: &CStr, what: Leftover, errno: Errno, each: Each<'_>) {
+        let error = Error::system(CLEAN, self.path_of(name), "fstatat", errno);
+        found(each, self.path_of(name), what, Outcome::Failed(error));
+    }
+
     fn clean_place(&mut self, name: &CStr, temporary: bool, each: Each<'_>) {
-        let stat = System.stat_at(&self.place.dir, name).ok();
+        let stat = match System.stat_at(&self.place.dir, name) {
+            Ok(stat) => Some(stat),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return self.tell_unseen(name, Leftover::Socket, errno, each),
+        };
         let is_socket = stat.is_some_and(|stat| stat.kind == FileKind::Socket);
         let listed = stat.is_some_and(|stat| self.is_listed(&stat));
         if is_socket && listed {
@@ -205,7 +228,7 @@ impl<'a> Directory<'a> {
         self.tell(swept, name, sweep, each);
     }
 
-    fn sweep(&self, sweep: Sweep) -> Result<Swept> {
+    fn sweep(&self, sweep: Sweep) -> Swept {
         if self.options.dry_run {
             return self.would_sweep(sweep);
         }
@@ -213,16 +236,16 @@ impl<'a> Directory<'a> {
         Protocol { sys: &System, place: &self.place, options, operation: CLEAN }.sweep(sweep)
     }
 
-    fn tell(&self, swept: Result<Swept>, name: &CStr, sweep: Sweep, each: Each<'_>) {
-        match swept {
-            Ok(Swept { state, removed }) => {
+    fn tell(&self, Swept { removed, state }: Swept, name: &CStr, sweep: Sweep, each: Each<'_>) {
+        let outcome = || if self.options.dry_run { Outcome::WouldRemove } else { Outcome::Removed };
+        for &left in &removed {
+            let (file, what) = self.file_of(left);
+            found(each, self.path_of(&file), what, outcome());
+        }
+        match state {
+            Ok(state) => {
                 if sweep.sockets && is_young(state, removed.contains(&Left::Socket)) {
                     found(each, self.path_of(name), Leftover::Socket, Outcome::Young);
-                }
-                let outcome = || if self.options.dry_run { Outcome::WouldRemove } else { Outcome::Removed };
-                for left in removed {
-                    let (file, what) = self.file_of(left);
-                    found(each, self.path_of(&file), what, outcome());
                 }
             }
             // Whatever it is now, it is not what it was when the directory was read.
@@ -232,7 +255,15 @@ impl<'a> Directory<'a> {
                 let (file, what) = match sweep {
                     // Its server is told of by the socket.
                     Sweep { sockets: false, life: true, .. } if error.is_in_use() => self.file_of(Left::Life),
-                    Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
+                    Sweep { sockets: true, .. } if !removed.contains(&Left::Socket) => {
+                        (name.to_owned(), Leftover::Socket)
+                    }
+                    // The lock was had, so that it is something beside the socket that could not be removed.
+                    Sweep { sockets: true, temporary, .. } => match (temporary, &self.place) {
+                        (true, Place { beside, .. }) if self.is_there(beside) => self.file_of(Left::Temporary),
+                        (_, Place { life, .. }) if self.is_there(life) => self.file_of(Left::Life),
+                        _ => self.file_of(Left::Lock),
+                    },
                     Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
                     // Where the lock was had, it was the other that was not.
                     Sweep { life: true, .. } if !self.is_there(&self.place.lock) => self.file_of(Left::Life),
@@ -245,7 +276,7 @@ impl<'a> Directory<'a> {
     }
 
     fn is_there(&self, name: &CStr) -> bool {
-        System.stat_at(&self.place.dir, name).is_ok()
+        !matches!(System.stat_at(&self.place.dir, name), Err(Errno::NOENT))
     }
 
     fn is_listed(&self, stat: &Stat) -> bool {
@@ -259,90 +290,6 @@ impl<'a> Directory<'a> {
             Left::Lock => (self.place.lock.clone(), Leftover::Lock),
             Left::Life => (self.place.life.clone(), Leftover::LifeLock),
         }
-    }
-
-    /// What a sweep would do, found out without a lock, and so only true of this moment.
-    fn would_sweep(&self, sweep: Sweep) -> Result<Swept> {
-        let Place { dir, name, lock, life, beside, .. } = &self.place;
-        let mut removed = Vec::new();
-        let is_left = |name: &CStr| {
-            // Without a link it has gone between the lookup of its name and the look at it.
-            let stat = System.stat_at(dir, name).ok().filter(|stat| is_mark(stat) && stat.links > 0)?;
-            Some(stat.links == 1 && System.flock_holder(stat.id) == FlockHolder::Nobody)
-        };
-        let left_life = if sweep.life { is_left(life) } else { None };
-        if left_life == Some(false) {
-            let in_use = || Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None });
-            return Err(self.would_be_linked(life).unwrap_or_else(in_use));
-        }
-        let judge = |name: &CStr, proof| {
-            let Ok(pin) = System.pin(dir, name) else { return (PathState::Absent, false) };
-            let is_old = System.stat(&pin).is_ok_and(|stat| Some(stat.changed) < sweep.changed_before);
-            let state = judge_pin(&System, &pin, proof);
-            (state, state == PathState::Dead && is_old)
-        };
-        let proof = match (self.options.options.assume_local, left_life) {
-            (true, _) => Proof::Certain,
-            (false, Some(true)) => Proof::LifeLock,
-            (false, _) => Proof::None,
-        };
-        let (state, goes) = if sweep.sockets { judge(name, proof) } else { (PathState::Absent, false) };
-        removed.extend(goes.then_some(Left::Socket));
-        if sweep.temporary {
-            removed.extend(judge(beside, proof_beside(&self.place)).1.then_some(Left::Temporary));
-        }
-        // Once: that of a temporary name alone has been told of by its own name.
-        let tells_lock = sweep.life || !sweep.temporary;
-        removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
-        let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false))
-            || !sweep.sockets && self.is_there(name) && System.reach(dir).is_ok_and(Reach::needs_flock);
-        removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
-        if let Some(error) = self.would_be_locked(!removed.is_empty()) {
-            return Err(error);
-        }
-        match state {
-            PathState::Absent | PathState::Dead => Ok(Swept { state, removed }),
-            state if removed.is_empty() => {
-                let error = Error::refused(CLEAN, &self.place.shown, state);
-                let asked = self.would_be_asked(name, state);
-                Err(if asked {
-                    error.and("its owner can tell by a real run, which asks under the lock")
-                } else {
-                    error
-                })
-            }
-            state => Ok(Swept { state, removed }),
-        }
-    }
-
-    /// Whoever has the lock, as far as that can be seen: then a real run would remove nothing. A file that is not our
-    /// mark keeps only those from it who have something `to_remove`.
-    fn would_be_locked(&self, to_remove: bool) -> Option<Error> {
-        let stat = System.stat_at(&self.place.dir, &self.place.lock).ok()?;
-        let who = match System.flock_holder(stat.id) {
-            _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
-            _ if !is_mark(&stat) => return None,
-            FlockHolder::Process(pid) => format!("process {pid} holds it"),
-            FlockHolder::Nobody | FlockHolder::Unknown => return self.would_be_linked(&self.place.lock),
-        };
-        Some(self.not_had(&self.place.lock, &who))
-    }
-
-    fn would_be_linked(&self, lock: &CStr) -> Option<Error> {
-        let stat = System.stat_at(&self.place.dir, lock).ok().filter(|stat| is_mark(stat) && stat.links > 1)?;
-        let is_held = matches!(System.flock_holder(stat.id), FlockHolder::Process(_));
-        (!is_held).then(|| self.not_had(lock, "it has a second link somewhere"))
-    }
-
-    fn not_had(&self, lock: &CStr, who: &str) -> Error {
-        let why = format!("its lock {} would not be had: {who}", self.path_of(lock).display());
-        Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, Errno::EXIST, why)
-    }
-
-    /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
-    fn would_be_asked(&self, name: &CStr, state: PathState) -> bool {
-        let denied = PathState::CannotTell { errno: Errno::ACCESS.raw_os_error() };
-        state == denied && System.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == System.euid())
     }
 }
 

@@ -204,7 +204,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// Under the lock: the life lock, if a dead server has left it behind. Held by a living one, it is the answer `InUse`.
     pub(super) fn left_life(&self) -> Result<Option<Lock<S::Fd>>> {
-        if !self.is_marked(&self.place.life) {
+        if !self.is_marked(&self.place.life)? {
             return Ok(None);
         }
         match self.try_lock(Which::Life)? {
@@ -214,8 +214,12 @@ impl<S: Sys> Protocol<'_, S> {
     }
 
     /// Does a lock file of ours stand at this name, whoever holds it?
-    pub(super) fn is_marked(&self, name: &CStr) -> bool {
-        self.sys.stat_at(&self.place.dir, name).is_ok_and(|stat| is_mark(&stat))
+    pub(super) fn is_marked(&self, name: &CStr) -> Result<bool> {
+        match self.sys.stat_at(&self.place.dir, name) {
+            Ok(stat) => Ok(is_mark(&stat)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.failed("fstatat the lock file", errno)),
+        }
     }
 
     /// The life lock that we hold keeps others out by its name. Where that has been deleted, another is made.
@@ -251,22 +255,31 @@ impl<S: Sys> Protocol<'_, S> {
         Some(lock.confirmed)
     }
 
-    /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be unlinked is left
-    /// without its flock, so that the next of ours takes it over; then this says why.
+    /// Step 7: still our file? Unlinked while we hold the flock, then closed. A file that cannot be looked at or unlinked
+    /// is left without its flock, so that the next of ours takes it over; then this says why.
     pub(super) fn unlock(&self, lock: Lock<S::Fd>) -> Option<Errno> {
-        let is_at_name = lock.confirmed || self.is_at_name(&lock);
-        let unlinked = if is_at_name { self.sys.unlink(&self.place.dir, self.lock_name(lock.which)) } else { Ok(()) };
+        let name = self.lock_name(lock.which);
+        let is_at_name = if lock.confirmed { Ok(true) } else { self.seen_at_name(&lock) };
+        let unlinked = match is_at_name {
+            Ok(true) => self.sys.unlink(&self.place.dir, name),
+            Ok(false) => Ok(()),
+            Err(errno) => Err(errno),
+        };
         drop(lock.file);
-        unlinked.err().filter(|&errno| errno != Errno::NOENT) // deleted since it was looked for
+        unlinked.err().filter(|&errno| errno != Errno::NOENT) // deleted before, or since it was looked for
     }
 
     pub(super) fn is_at_name(&self, lock: &Lock<S::Fd>) -> bool {
-        self.sys.stat_at(&self.place.dir, self.lock_name(lock.which)).is_ok_and(|now| now.id == lock.id)
+        self.seen_at_name(lock) == Ok(true)
+    }
+
+    fn seen_at_name(&self, lock: &Lock<S::Fd>) -> Result<bool, Errno> {
+        self.sys.stat_at(&self.place.dir, self.lock_name(lock.which)).map(|now| now.id == lock.id)
     }
 
     /// Under the short lock: a life lock by which nothing was published, because of this. One that a dead server had left
     /// stays with that server's socket, unlocked, as it was found: where a refusal proves nothing, it is what proves the
-    /// death. Not if the server there is seen to live, of whom it would prove it falsely.
+    /// death. Not if another server has the name, of whom it would prove it falsely.
     pub(super) fn unlock_unused(&self, life: Option<Lock<S::Fd>>, lock: &Lock<S::Fd>, error: &Error) {
         let Some(life) = life else { return };
         let may_be_its_servers = || match self.sys.stat_at(&self.place.dir, &self.place.name) {
@@ -276,7 +289,7 @@ impl<S: Sys> Protocol<'_, S> {
         let proves = match error.kind() {
             // Ours that had been bound when the lock was lost: it stays, and nobody else has this lock.
             ErrorKind::Moved => life.proves || !self.is_at_name(lock) && !self.is_seen_alive(),
-            ErrorKind::InUse => life.proves && !self.is_seen_alive(),
+            ErrorKind::InUse => false,
             _ => life.proves,
         };
         if proves && may_be_its_servers() {

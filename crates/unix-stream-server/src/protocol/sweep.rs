@@ -27,9 +27,9 @@ pub(crate) struct Sweep {
 /// What was there.
 #[derive(Debug)]
 pub(crate) struct Swept {
-    /// At the name. Dead, and not among what was removed: too young.
-    pub(crate) state: PathState,
     pub(crate) removed: Vec<Left>,
+    /// At the name. Dead, and not among what was removed: too young. Or what kept us from the rest.
+    pub(crate) state: Result<PathState>,
 }
 
 /// What a dead process leaves.
@@ -43,21 +43,31 @@ pub(crate) enum Left {
 
 impl<S: Sys> Protocol<'_, S> {
     /// Removes what dead starters and servers left at the name, and nothing else.
-    pub(crate) fn sweep(&self, sweep: Sweep) -> Result<Swept> {
+    pub(crate) fn sweep(&self, sweep: Sweep) -> Swept {
+        let mut removed = Vec::new();
+        let state = self.remove_left(sweep, &mut removed);
+        Swept { removed, state }
+    }
+
+    fn remove_left(&self, sweep: Sweep, removed: &mut Vec<Left>) -> Result<PathState> {
         if let Some(state) = self.without_need_of_lock(sweep)? {
-            return Ok(Swept { state, removed: Vec::new() });
+            return Ok(state);
         }
         // A server that goes live while we wait is the answer; who is listed as one need not be looked at.
         let purpose = if sweep.sockets { Purpose::Path } else { Purpose::Lock };
         let Locks { lock, .. } = self.lock(purpose)?;
         // A lock that a dead holder had left goes with ours: they are the same file.
         let is_left = lock.is_inherited();
-        let mut removed = if is_left { vec![Left::Lock] } else { Vec::new() };
         let life = if sweep.life { self.left_life() } else { Ok(None) };
-        let state = life.and_then(|life| self.sweep_under(life, sweep, &mut removed));
+        let state = life.and_then(|life| self.sweep_under(life, sweep, removed));
         match self.unlock(lock) {
-            Some(errno) if is_left => Err(self.failed("unlink the lock file", errno)),
-            _ => state.map(|state| Swept { state, removed }),
+            Some(errno) if is_left => return Err(self.failed("unlink the lock file", errno)),
+            _ => removed.extend(is_left.then_some(Left::Lock)),
+        }
+        match state? {
+            state @ (PathState::Absent | PathState::Dead) => Ok(state),
+            state if removed.is_empty() => Err(self.in_the_way(&self.place.name, state)),
+            state => Ok(state),
         }
     }
 
@@ -77,10 +87,10 @@ impl<S: Sys> Protocol<'_, S> {
             Verdict::Other(state) => state,
         };
         let place = self.place;
-        if self.is_marked(&place.lock) || sweep.life && self.is_marked(&place.life) {
+        if self.is_marked(&place.lock)? || sweep.life && self.is_marked(&place.life)? {
             return Ok(None);
         }
-        if sweep.temporary && self.sys.stat_at(&place.dir, &place.beside).is_ok() {
+        if sweep.temporary && !matches!(self.sys.stat_at(&place.dir, &place.beside), Err(Errno::NOENT)) {
             return Ok(None);
         }
         match state {
@@ -104,12 +114,13 @@ impl<S: Sys> Protocol<'_, S> {
             }),
             false => Ok((PathState::Absent, false)),
         };
-        if sweep.temporary {
-            // Nobody uses it without the lock. What else may stand at that name is not ours, or drains.
-            if let Ok((_, true)) = self.clear_if_dead(&self.place.beside, None, sweep) {
-                removed.push(Left::Temporary);
-            }
-        }
+        // Nobody uses it without the lock. What else may stand at that name is not ours, or drains.
+        let beside = match sweep.temporary {
+            true => self.clear_if_dead(&self.place.beside, None, sweep).map(|(_, cleared)| {
+                removed.extend(cleared.then_some(Left::Temporary));
+            }),
+            false => Ok(()),
+        };
         // On a file system that other kernels share, the life lock of a dead server is what proves its death. It stays as
         // long as that server's socket does; without it, the next start could not tell.
         let socket_stays = match &at_name {
@@ -131,13 +142,10 @@ impl<S: Sys> Protocol<'_, S> {
             }
         };
         let (state, _) = at_name?;
-        if let Some(errno) = kept {
-            return Err(self.failed("unlink the life lock", errno));
-        }
-        match state {
-            PathState::Absent | PathState::Dead => Ok(state),
-            state if removed.is_empty() => Err(self.in_the_way(name, state)),
-            state => Ok(state),
+        beside?;
+        match kept {
+            Some(errno) => Err(self.failed("unlink the life lock", errno)),
+            None => Ok(state),
         }
     }
 

@@ -224,7 +224,7 @@ impl Party {
             }
             Party::Sweep => {
                 let sweep = Sweep { sockets: true, life: true, temporary: true, changed_before: None };
-                let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep));
+                let swept = with_protocol(sim, self, |protocol| protocol.sweep(sweep).state);
                 note(sim, swept.map_or_else(|error| verdict(error.kind()), |_| Note::Cleaned), ());
             }
             Party::Heal | Party::HealLifetime => {

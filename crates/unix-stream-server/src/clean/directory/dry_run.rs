@@ -1,0 +1,155 @@
+//! What a cleaning would do, found out without a lock, and so only true of this moment.
+
+use std::ffi::CStr;
+
+use rustix::fs::{Access, AtFlags, accessat};
+use rustix::io::Errno;
+
+use super::Directory;
+use crate::PathState;
+use crate::clean::CLEAN;
+use crate::error::{Error, ErrorKind, Result};
+use crate::place::Place;
+use crate::protocol::{Left, Proof, Sweep, Swept, is_mark, judge_pin, proof_beside};
+use crate::sys::{FlockHolder, Reach, Sys, System};
+
+impl Directory<'_> {
+    pub(super) fn would_sweep(&self, sweep: Sweep) -> Swept {
+        match self.would_remove(sweep) {
+            Err(error) => Swept { removed: Vec::new(), state: Err(error) },
+            Ok((state, mut removed)) => {
+                let state = self.would_leave(&mut removed).map_or_else(|| self.told(state, &removed), Err);
+                Swept { removed, state }
+            }
+        }
+    }
+
+    /// What is at the name, and what would be removed by who may remove everything.
+    fn would_remove(&self, sweep: Sweep) -> Result<(PathState, Vec<Left>)> {
+        let Place { dir, name, lock, life, beside, .. } = &self.place;
+        let mut removed = Vec::new();
+        let is_left = |name: &CStr| {
+            // Without a link it has gone between the lookup of its name and the look at it.
+            let stat = System.stat_at(dir, name).ok().filter(|stat| is_mark(stat) && stat.links > 0)?;
+            Some(stat.links == 1 && System.flock_holder(stat.id) == FlockHolder::Nobody)
+        };
+        let left_life = if sweep.life { is_left(life) } else { None };
+        if left_life == Some(false) {
+            let in_use = || Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None });
+            return Err(self.would_be_linked(life).unwrap_or_else(in_use));
+        }
+        if let Some(error) = left_life.and_then(|_| self.would_be_closed(life)) {
+            return Err(error);
+        }
+        let judge = |name: &CStr, proof| {
+            let Ok(pin) = System.pin(dir, name) else { return (PathState::Absent, false) };
+            let is_old = System.stat(&pin).is_ok_and(|stat| Some(stat.changed) < sweep.changed_before);
+            let state = judge_pin(&System, &pin, proof);
+            (state, state == PathState::Dead && is_old)
+        };
+        let proof = match (self.options.options.assume_local, left_life) {
+            (true, _) => Proof::Certain,
+            (false, Some(true)) => Proof::LifeLock,
+            (false, _) => Proof::None,
+        };
+        let (state, goes) = if sweep.sockets { judge(name, proof) } else { (PathState::Absent, false) };
+        removed.extend(goes.then_some(Left::Socket));
+        if sweep.temporary {
+            removed.extend(judge(beside, proof_beside(&self.place)).1.then_some(Left::Temporary));
+        }
+        let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false))
+            || !sweep.sockets && self.is_there(name) && System.reach(dir).is_ok_and(Reach::needs_flock);
+        removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
+        // Once: that of a temporary name alone has been told of by its own name.
+        let tells_lock = sweep.life || !sweep.temporary;
+        removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
+        match self.would_be_locked(!removed.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok((state, removed)),
+        }
+    }
+
+    fn told(&self, state: PathState, removed: &[Left]) -> Result<PathState> {
+        match state {
+            PathState::Absent | PathState::Dead => Ok(state),
+            state if removed.is_empty() => {
+                let error = Error::refused(CLEAN, &self.place.shown, state);
+                let asked = self.would_be_asked(&self.place.name, state);
+                Err(if asked {
+                    error.and("its owner can tell by a real run, which asks under the lock")
+                } else {
+                    error
+                })
+            }
+            state => Ok(state),
+        }
+    }
+
+    /// Whoever has the lock, as far as that can be seen: then a real run would remove nothing. A file that is not our
+    /// mark keeps only those from it who have something `to_remove`.
+    fn would_be_locked(&self, to_remove: bool) -> Option<Error> {
+        let lock = &self.place.lock;
+        let stat = System.stat_at(&self.place.dir, lock).ok()?;
+        let who = match System.flock_holder(stat.id) {
+            _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
+            _ if !is_mark(&stat) => return None,
+            FlockHolder::Process(pid) => format!("process {pid} holds it"),
+            FlockHolder::Nobody | FlockHolder::Unknown => {
+                return self.would_be_linked(lock).or_else(|| self.would_be_closed(lock));
+            }
+        };
+        Some(self.not_had(lock, Errno::EXIST, &who))
+    }
+
+    fn would_be_linked(&self, lock: &CStr) -> Option<Error> {
+        let stat = System.stat_at(&self.place.dir, lock).ok().filter(|stat| is_mark(stat) && stat.links > 1)?;
+        let is_held = matches!(System.flock_holder(stat.id), FlockHolder::Process(_));
+        (!is_held).then(|| self.not_had(lock, Errno::EXIST, "it has a second link somewhere"))
+    }
+
+    /// Another user's lock. Our own is mended, if a umask has closed it.
+    fn would_be_closed(&self, lock: &CStr) -> Option<Error> {
+        let refused = self.refused(lock, Access::READ_OK)?;
+        let owner = System.stat_at(&self.place.dir, lock).ok()?.uid;
+        (owner != System.euid()).then(|| self.not_had(lock, refused, &format!("it is of uid {owner}")))
+    }
+
+    fn not_had(&self, lock: &CStr, errno: Errno, who: &str) -> Error {
+        let why = format!("its lock {} would not be had: {who}", self.path_of(lock).display());
+        Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, errno, why)
+    }
+
+    /// Leaves out what a real run could not remove, as the directory is not ours to write to, or is sticky and the file is
+    /// another user's (unlink(2)); and says so. With a socket stays its life lock.
+    fn would_leave(&self, removed: &mut Vec<Left>) -> Option<Error> {
+        if let Some(errno) = self.refused(c".", Access::WRITE_OK | Access::EXEC_OK).filter(|_| !removed.is_empty()) {
+            removed.clear();
+            return Some(Error::system(CLEAN, &self.place.shown, "unlink", errno));
+        }
+        let euid = System.euid();
+        let dir = System.stat(&self.place.dir).ok()?;
+        if euid == 0 || dir.uid == euid || dir.mode & 0o1000 == 0 {
+            return None;
+        }
+        let owner = |left| {
+            let stat = System.stat_at(&self.place.dir, &self.file_of(left).0).ok()?;
+            Some(stat.uid).filter(|&uid| uid != euid)
+        };
+        let (stays, uid) = removed.iter().find_map(|&left| Some((left, owner(left)?)))?;
+        removed.retain(|&left| owner(left).is_none() && (stays, left) != (Left::Socket, Left::Life));
+        let error = Error::system(CLEAN, &self.place.shown, "unlink", Errno::PERM);
+        Some(error.and(&format!("it is of uid {uid}: that user or root can remove it")))
+    }
+
+    /// Why we may not do that with a file, by the permissions that we have now.
+    fn refused(&self, file: &CStr, access: Access) -> Option<Errno> {
+        let error = accessat(&self.place.dir, file, access, AtFlags::EACCESS).err()?;
+        matches!(error, Errno::ACCESS | Errno::PERM | Errno::ROFS).then_some(error)
+    }
+
+    /// A socket of our own that has no write bit for us: to ask it, a real run gives it one for a moment.
+    fn would_be_asked(&self, name: &CStr, state: PathState) -> bool {
+        let denied = PathState::CannotTell { errno: Errno::ACCESS.raw_os_error() };
+        state == denied && System.stat_at(&self.place.dir, name).is_ok_and(|stat| stat.uid == System.euid())
+    }
+}
