@@ -264,6 +264,11 @@ impl Serving {
             match self.next() {
                 Ok(Some(client)) => self.start(client),
                 Ok(None) => return false,
+                // Nobody is left who could give back what is lacking.
+                Err(error) if self.shortage.has_lasted() && self.starters.count() == 0 => {
+                    say(format_args!("cannot accept a client: {}; hanging up on all who are queued", reason(&error)));
+                    self.end_queue();
+                }
                 Err(error) => {
                     self.shortage.pause(format_args!("cannot accept a client: {}; trying again", reason(&error)));
                 }
@@ -286,16 +291,19 @@ impl Serving {
             Queue::Closing(drain) => drain.next().transpose(),
             Queue::Empty(_) => Ok(None),
         }?;
-        if client.is_none() {
-            self.queue = match std::mem::replace(&mut self.queue, Queue::Empty(None)) {
-                Queue::Closing(drain) => {
-                    events::queue_served(self.starters.count());
-                    Queue::Empty(Some(drain))
-                }
-                queue => queue,
-            };
+        if client.is_none() && matches!(self.queue, Queue::Closing(_)) {
+            events::queue_served(self.starters.count());
+            self.end_queue();
         }
         Ok(client)
+    }
+
+    /// Nobody is accepted any more.
+    fn end_queue(&mut self) {
+        self.queue = match std::mem::replace(&mut self.queue, Queue::Empty(None)) {
+            Queue::Closing(drain) => Queue::Empty(Some(drain)),
+            queue => queue,
+        };
     }
 
     fn start(&mut self, client: UnixStream) {

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use common::activated::{Household, dir, role};
 use common::{Place, Running, ask, client, eventually, text, unix_ss};
-use rustix::process::{Pid, Signal, getpgid, getppid, kill_process, setpgid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpgid, getppid, getrlimit, kill_process, prlimit, setpgid};
 
 #[test]
 fn the_first_signal_serves_all_who_are_connected_or_queued() {
@@ -81,6 +81,29 @@ fn told_to_end_while_it_waits_for_the_lock_it_ends_at_once_and_leaves_nothing() 
         left.retain(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name() != "log"));
         assert!(left.len() == 1 && place.path("s.lock").exists(), "{left:?}");
     }
+}
+
+/// accept() says so also where nobody is queued.
+#[test]
+fn told_to_end_it_ends_though_no_descriptor_can_be_had() {
+    let place = Place::new();
+    let mut server = place.serve(&["--max-connections", "1"], "s", &["cat"]);
+    let mut first = client(&place.path("s"));
+    first.write_all(b"x").expect("sent");
+    first.read_exact(&mut [0]).expect("an echo");
+    let mut second = client(&place.path("s"));
+    server.signal(Signal::TERM);
+    eventually("the path is gone", || !place.path("s").exists());
+    let pid = Some(Pid::from_child(&server.child));
+    let limit = getrlimit(Resource::Nofile);
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), ..limit }).expect("a limit");
+    drop(first);
+    assert_eq!(server.wait(), 0, "{}", server.errors());
+    let said = server.errors();
+    let (trying, ending) = ("; trying again\n", "; hanging up on all who are queued\n");
+    let line = |end| format!("unix-ss: cannot accept a client: too many open files{end}");
+    assert_eq!(said, line(trying) + &line(ending));
+    second.read(&mut [0]).expect_err("it is reset");
 }
 
 #[test]

@@ -93,7 +93,8 @@ impl Children {
         known
     }
 
-    /// To each of them and to what it has started: every PROG leads a process group, unless it leaves it. And to those that come late.
+    /// To each of them and to what it has started: every PROG leads a process group, unless it leaves it. And to those
+    /// that come late.
     pub(super) fn signal(&mut self, signal: Signal) {
         self.signalled = Some(signal);
         for &pid in &self.running {

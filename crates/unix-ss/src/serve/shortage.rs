@@ -79,9 +79,16 @@ impl Shortage {
         }
     }
 
-    /// Hangs up on those who are held.
+    /// Of those who cannot be accepted, since nobody new is let in: is the time of all of them over? accept() says that
+    /// something is lacking also where nobody is queued.
+    pub(super) fn has_lasted(&mut self) -> bool {
+        self.closing && Instant::now() >= *self.hold_until.get_or_insert_with(|| Instant::now() + HOLD)
+    }
+
+    /// Hangs up on those who are held: nobody is tried any more.
     pub(super) fn give_up(&mut self) {
         self.held.clear();
+        self.paused = None;
     }
 
     /// Waiting, where trying again at once would spin. Said once of pauses that follow each other, also if a PROG could be
@@ -137,6 +144,25 @@ mod tests {
         let client = shortage.take().into_iter().collect();
         shortage.hold(client, "PROG", &error);
         assert_eq!(shortage.held.len(), 1);
+    }
+
+    #[test]
+    fn who_cannot_be_accepted_has_that_time_too_and_only_at_the_end() {
+        let mut shortage = Shortage::default();
+        assert!(!shortage.has_lasted() && !shortage.tries_one());
+        shortage.close();
+        assert!(!shortage.has_lasted());
+        shortage.hold_until = Some(Instant::now());
+        assert!(shortage.has_lasted());
+    }
+
+    #[test]
+    fn when_it_is_given_up_nothing_is_waited_for() {
+        let mut shortage = Shortage::default();
+        shortage.hold(clients(1), "PROG", &io::Error::from_raw_os_error(11));
+        assert!(shortage.paused_until().is_some());
+        shortage.give_up();
+        assert!(shortage.paused_until().is_none());
     }
 
     #[test]
