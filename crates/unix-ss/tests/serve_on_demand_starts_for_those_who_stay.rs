@@ -235,14 +235,16 @@ fn told_to_end_while_nobody_wants_anything_it_ends_well_and_a_lost_path_is_5() {
     assert!(server.errors().contains("lost the path"));
 }
 
-/// A PROG that answers one client, and ends well when it is told to: after it could be heard that it has begun, and
-/// when the test lets it go on.
+/// A PROG that answers one client, and ends well when it is told to by any signal: after it could be heard that it has
+/// begun, and when the test lets it go on.
 fn answer_and_end_when_told(hears: bool) -> ! {
     let pid = format!("{}\n", std::process::id());
     std::fs::write(dir().join("started"), &pid).expect("written");
     eventually("it may go on", || dir().join("go").exists());
     let told = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(Signal::TERM.as_raw(), Arc::clone(&told)).expect("a handler");
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        signal_hook::flag::register(signal.as_raw(), Arc::clone(&told)).expect("a handler");
+    }
     let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
     let (mut client, _) = listener.accept().expect("accept");
     if hears {
@@ -389,28 +391,35 @@ fn told_to_end_while_a_program_serves_one_it_starts_it_for_each_who_is_queued_be
 
 #[test]
 fn told_to_end_twice_it_does_not_wait_for_the_program() {
-    let place = Place::new();
-    let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", "echo up >started; exec sleep 60"]);
-    let _client = client(&place.path("s"));
-    eventually("PROG is started", || place.path("started").exists());
-    server.signal(Signal::TERM);
-    eventually("nobody else finds it", || !place.path("s").exists());
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait(), 143, "{}", server.errors());
-    assert!(server.errors().contains("1 client was still queued"), "{}", server.errors());
+    for first in [Signal::TERM, Signal::QUIT] {
+        let place = Place::new();
+        let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", "echo up >started; exec sleep 60"]);
+        let _client = client(&place.path("s"));
+        eventually("PROG is started", || place.path("started").exists());
+        server.signal(first);
+        eventually("nobody else finds it", || !place.path("s").exists());
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait(), 143, "{}", server.errors());
+        assert!(server.errors().contains("1 client was still queued"), "{}", server.errors());
+    }
 }
 
 #[test]
-fn a_program_that_has_outlived_another_signal_is_told_to_end_as_well() {
-    let place = Place::new();
-    let outlives = "trap 'echo quit >quit' QUIT; echo up >started; while :; do sleep 0.1; done";
-    let mut server = place.serve(&ON_DEMAND, "s", &["sh", "-c", outlives]);
-    let _client = client(&place.path("s"));
-    eventually("PROG is started", || place.path("started").exists());
-    server.signal(Signal::QUIT);
-    eventually("PROG has heard of it", || place.path("quit").exists());
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait(), 143, "{}", server.errors());
+fn any_signal_by_which_a_program_is_told_to_end_ends_it_too() {
+    let test = "any_signal_by_which_a_program_is_told_to_end_ends_it_too";
+    if role().is_some() {
+        answer_and_end_when_told(true);
+    }
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        let home = Household::new();
+        std::fs::write(home.place.path("go"), "").expect("a file");
+        let mut server = on_demand(&home, test, "hears", &[]);
+        let answers = who_answers(client(&home.place.path("s")));
+        assert_eq!([answers], *home.started(), "{}", server.errors());
+        server.signal(signal);
+        assert_eq!(server.wait(), 0, "{signal:?}: {}", server.errors());
+        assert!(!home.place.path("s").exists() && !common::activated::is_alive(answers));
+    }
 }
 
 #[test]

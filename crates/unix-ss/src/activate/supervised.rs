@@ -65,8 +65,10 @@ impl Supervised {
 
     fn forward(&mut self, signal: Signal, demand: Option<&Demand>) {
         events::signal(signal);
-        // PROG is to end, and drains its queue if it can.
-        let ends = [Signal::TERM, Signal::INT].contains(&signal) && self.service.has_path();
+        // PROG is to end, and drains its queue if it can. One on demand that ended would be started again.
+        let is_end =
+            if demand.is_some() { tells_to_end(signal) } else { [Signal::TERM, Signal::INT].contains(&signal) };
+        let ends = is_end && self.service.has_path();
         if ends {
             self.service.unpublish();
         }
@@ -74,8 +76,7 @@ impl Supervised {
             // If told once more, it is not to go on.
             self.service.ending = (ends && demand.is_some()).then(|| Ending::by(signal));
         }
-        // PROG may have outlived another signal; then it hears of this one at once.
-        let waits = ends && !self.told && demand.is_some_and(|demand| !demand.is_met(&self.service.listener));
+        let waits = ends && demand.is_some_and(|demand| !demand.is_met(&self.service.listener));
         if !waits {
             self.told |= tells_to_end(signal);
             self.signal(signal);
