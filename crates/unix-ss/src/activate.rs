@@ -20,8 +20,9 @@ use crate::announce::Ready;
 use crate::cli::Serve;
 use crate::clients::has_clients;
 use crate::ensure::detached::Detached;
+use crate::exit;
 use crate::identity::Identity;
-use crate::message::{failed, reason};
+use crate::message::{failed, reason, say};
 use crate::prog::must_be_there;
 use crate::signals::{FORWARDED, Signals};
 use demand::{Demand, PAUSE, Woken};
@@ -115,6 +116,10 @@ fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals)
             }
             Woken::PathLost(status) => return Err(service.close(Some(status))),
             Woken::ToldToEnd => service.end_idle(),
+            Woken::Shut => {
+                say("PROG has shut the socket down, and nobody can connect to it any more; not waiting for a client");
+                return Err(service.close(None).max(exit::FAILED));
+            }
         }
         if !has_clients(&service.listener) {
             return Err(service.end_unserved());

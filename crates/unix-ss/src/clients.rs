@@ -7,9 +7,22 @@ use rustix::net::{RecvFlags, recv};
 
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Is anybody queued?
+/// Is anybody queued? Of a listener that is shut nobody: it polls as readable for ever.
 pub(crate) fn has_clients(listener: &UnixListener) -> bool {
-    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&NOW)).is_ok_and(|ready| ready > 0)
+    let state = state(listener);
+    state.contains(PollFlags::IN) && !state.intersects(SHUT)
+}
+
+/// Has a copy of this listener been shut? That concerns all of them, for good: nobody can connect any more.
+pub(crate) fn is_shut(listener: &UnixListener) -> bool {
+    state(listener).intersects(SHUT)
+}
+
+const SHUT: PollFlags = PollFlags::RDHUP.union(PollFlags::HUP);
+
+fn state(listener: &UnixListener) -> PollFlags {
+    let mut fds = [PollFd::new(listener, PollFlags::IN | PollFlags::RDHUP)];
+    if poll(&mut fds, Some(&NOW)).is_ok() { fds[0].revents() } else { PollFlags::empty() }
 }
 
 /// Has this client gone without having sent a byte? Then nobody would read an answer.

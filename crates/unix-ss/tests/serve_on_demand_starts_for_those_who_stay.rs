@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::activated::{Household, as_role, dir, role, serve, who_answers};
 use common::{Place, Running, client, eventually, run, status_of, text, unix_ss};
+use rustix::net::Shutdown;
 use rustix::process::Signal;
 
 const ON_DEMAND: [&str; 2] = ["--activate", "--on-demand"];
@@ -186,6 +188,44 @@ fn a_program_that_accepts_nobody_is_not_started_in_circles() {
     );
     assert_eq!(std::fs::read_to_string(place.path("started")).expect("it ran"), "up\n");
     assert!(!place.path("s").exists());
+}
+
+/// A PROG that answers one client and shuts its socket down: at once, or when it is told to end.
+fn answer_and_shut(how: &str) -> ! {
+    let told = Arc::new(AtomicBool::new(how != "when told"));
+    signal_hook::flag::register(Signal::TERM.as_raw(), Arc::clone(&told)).expect("a handler");
+    let pid = format!("{}\n", std::process::id());
+    let mut started = OpenOptions::new().append(true).create(true).open(dir().join("started")).expect("a file");
+    started.write_all(pid.as_bytes()).expect("written");
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
+    let (mut client, _) = listener.accept().expect("accept");
+    client.read_exact(&mut [0; 5]).expect("a question");
+    client.write_all(pid.as_bytes()).expect("sent");
+    eventually("it is told to end", || told.load(Ordering::SeqCst));
+    let what = if how == "both" { Shutdown::Both } else { Shutdown::Read };
+    rustix::net::shutdown(&listener, what).expect("shut");
+    std::process::exit(0);
+}
+
+#[test]
+fn a_program_that_shuts_the_socket_down_ends_it() {
+    let test = "a_program_that_shuts_the_socket_down_ends_it";
+    if let Some(role) = role() {
+        answer_and_shut(&role);
+    }
+    for how in ["read", "both", "when told"] {
+        let home = Household::new();
+        let mut server = on_demand(&home, test, how, &[]);
+        let answers = who_answers(client(&home.place.path("s")));
+        if how == "when told" {
+            assert_eq!(server.end(), 0, "{}", server.errors());
+        } else {
+            assert_eq!(server.wait(), 1, "{}", server.errors());
+            assert!(server.errors().contains("PROG has shut the socket down"), "{}", server.errors());
+        }
+        assert_eq!([answers], *home.started(), "{how}: {}", server.errors());
+        assert!(!home.place.path("s").exists());
+    }
 }
 
 /// A PROG that answers one client before he says anything.

@@ -18,7 +18,7 @@ use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
 use super::reap::told_to_end;
 use super::replay;
 use super::service::Service;
-use crate::clients::{has_clients, hung_up};
+use crate::clients::{has_clients, hung_up, is_shut};
 use crate::lost;
 use crate::signals::Signals;
 
@@ -35,6 +35,8 @@ pub(super) enum Woken {
     ByClient,
     /// By a signal.
     ToldToEnd,
+    /// Nobody can connect any more.
+    Shut,
     /// Which has been said, and leads to this exit status.
     PathLost(u8),
 }
@@ -87,6 +89,9 @@ impl Demand {
             // After the queue: who was there before the signal is served.
             if told_to_end(signals) {
                 return Ok(Woken::ToldToEnd);
+            }
+            if matches!(look, Look::Nobody) && is_shut(&service.listener) {
+                return Ok(Woken::Shut);
             }
             // Whoever has come is served first, be it without a path.
             let may_end = matches!(look, Look::Nobody) && path.is_due();
@@ -169,7 +174,7 @@ fn take_gone(service: &mut Service) -> io::Result<Option<Look>> {
         Ok((client, _)) => Ok(replay::start(client, service).then_some(Look::Demand(None))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::CONNABORTED | Errno::INTR) => Ok(None),
+            Some(Errno::CONNABORTED | Errno::INTR | Errno::INVAL) => Ok(None),
             Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => Ok(Some(Look::Shortage)),
             _ => Err(error),
         },
