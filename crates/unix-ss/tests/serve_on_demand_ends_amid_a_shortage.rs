@@ -142,6 +142,44 @@ fn when_no_process_can_be_had_the_client_waits_and_that_is_said_once() {
 }
 
 #[test]
+fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
+    let test = "what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had";
+    match role().as_deref() {
+        None => {}
+        Some("note") => {
+            let mut client = UnixStream::connect(dir().join("s")).expect("a server");
+            return client.write_all(b"note\n").expect("sent");
+        }
+        Some(role) => serve(role),
+    }
+    let mut home = Household::new();
+    let mut command = unix_ss(&["serve", "--activate", "--on-demand", &home.place.name("s"), "--"]);
+    let errors = File::create(home.place.path("errors")).expect("a file");
+    command.args(home.program(test, "serve")).stdout(Stdio::null()).stderr(errors);
+    let mut victim = Victim::exec(&mut command);
+    victim.step_to_call(Side::Exit, "listen");
+    let mut note = Command::new("/proc/self/exe");
+    note.args(["--exact", test, "--nocapture"]);
+    let note = run(as_role(&mut note, "note", &home));
+    assert!(note.status.success(), "{}", text(&note.stdout));
+    for _ in 0..2 {
+        step_to_fork(&mut victim); // a thread
+        victim.fail(libc::EAGAIN);
+    }
+    victim.release();
+    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    let uid = rustix::process::geteuid().as_raw();
+    eventually("PROG hears it", || {
+        assert!(!said().contains("lost"), "{}", said());
+        home.heard() == [format!("note {uid}")]
+    });
+    home.end();
+    let pid = i32::try_from(victim.pid()).expect("a pid");
+    kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it lives");
+    assert_eq!(victim.wait(), End::Exited(0));
+}
+
+#[test]
 fn told_to_end_twice_while_no_process_can_be_had_it_ends_at_once() {
     let home = Household::new();
     let (mut victim, _guest) = about_to_start(&["true".to_owned()], &home);

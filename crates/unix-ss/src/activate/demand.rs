@@ -16,10 +16,11 @@ use rustix::io::Errno;
 use unix_stream_server::{QueuedClient, UntilReplaced, queued_clients};
 
 use super::reap::told_to_end;
-use super::replay;
+use super::replay::Replay;
 use super::service::Service;
 use crate::clients::{has_clients, hung_up, is_shut};
 use crate::lost;
+use crate::prog::lacks_resources;
 use crate::signals::Signals;
 
 /// How long a silent client must have been seen to stay. Who only looks whether we live is gone within microseconds, or
@@ -54,7 +55,8 @@ enum Look {
     /// Somebody silent, who may be gone in a moment.
     Silent(QueuedClient),
     Demand(Option<QueuedClient>),
-    /// The one at the head has gone, and cannot be accepted now. That passes, and he waits.
+    /// The one at the head has gone, and cannot be accepted now, or what he had said not be repeated. That passes, and he
+    /// waits.
     Shortage,
 }
 
@@ -142,6 +144,7 @@ impl Demand {
 }
 
 fn look(service: &mut Service) -> io::Result<Look> {
+    let mut replay = None;
     loop {
         let listener = &service.listener;
         let queue = match queued_clients(listener) {
@@ -151,7 +154,7 @@ fn look(service: &mut Service) -> io::Result<Look> {
         let Some(head) = queue.first() else { return Ok(Look::Nobody) };
         // Whoever is at the head and has gone is gone for good, so that it is him whom accept() gives.
         if head.is_gone() {
-            match take_gone(service)? {
+            match take_gone(service, &mut replay)? {
                 None => continue,
                 Some(look) => return Ok(look),
             }
@@ -161,21 +164,28 @@ fn look(service: &mut Service) -> io::Result<Look> {
     }
 }
 
-/// Accepts one who has gone; `None` if the next one is to be looked at.
-fn take_gone(service: &mut Service) -> io::Result<Option<Look>> {
+/// Accepts one who has gone; `None` if the next one is to be looked at. A replay that was not needed serves for that one.
+fn take_gone(service: &mut Service, spare: &mut Option<Replay>) -> io::Result<Option<Look>> {
+    let replay = match spare.take().map_or_else(Replay::prepare, Ok) {
+        Err(error) if lacks_resources(&error) => return Ok(Some(Look::Shortage)),
+        replay => replay?,
+    };
     let listener = &service.listener;
     // The flag is the socket's, so PROG's as well; it does not run now, and gets it as it was.
     listener.set_nonblocking(true)?;
     let accepted = listener.accept();
     listener.set_nonblocking(false)?;
     match accepted {
-        Ok((client, _)) if hung_up(&client) => Ok(None),
+        Ok((client, _)) if hung_up(&client) => {
+            *spare = Some(replay);
+            Ok(None)
+        }
         // What he had said is replayed, which PROG is to be started for.
-        Ok((client, _)) => Ok(replay::start(client, service).then_some(Look::Demand(None))),
+        Ok((client, _)) => Ok(replay.start(client, service).then_some(Look::Demand(None))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::CONNABORTED | Errno::INTR | Errno::INVAL) => Ok(None),
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => Ok(Some(Look::Shortage)),
+            _ if lacks_resources(&error) => Ok(Some(Look::Shortage)),
             _ => Err(error),
         },
     }

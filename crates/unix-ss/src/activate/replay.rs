@@ -11,6 +11,8 @@
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use rustix::process::{Gid, Uid, getegid, geteuid};
@@ -24,46 +26,58 @@ use crate::message::{reason, say};
 /// For a queue that is full just then; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// False if there is nothing that PROG is to be started for.
-pub(super) fn start(client: UnixStream, service: &mut Service) -> bool {
+/// A thread that waits for what it is to say. It is had before its client is accepted, who would be lost without one.
+pub(super) struct Replay(Sender<Said>);
+
+struct Said {
+    client: UnixStream,
+    gid: Gid,
+    path: PathBuf,
+}
+
+impl Replay {
+    pub(super) fn prepare() -> io::Result<Self> {
+        let (sender, receiver) = channel();
+        let work = move || {
+            // Otherwise nobody had said anything.
+            if let Ok(said) = receiver.recv() {
+                repeat(&said).unwrap_or_else(|error| say_lost(format_args!("{}", reason(&error))));
+            }
+        };
+        std::thread::Builder::new().spawn(work)?;
+        Ok(Replay(sender))
+    }
+
+    /// False if there is nothing that PROG is to be started for.
+    pub(super) fn start(self, client: UnixStream, service: &mut Service) -> bool {
+        let Some(gid) = whose(&client, service) else { return false };
+        let path = service.path().to_owned();
+        self.0.send(Said { client, gid, path }).is_ok()
+    }
+}
+
+/// The group of a client whose words PROG may hear from us. If it is not to, that is said.
+fn whose(client: &UnixStream, service: &mut Service) -> Option<Gid> {
     let status = service.has_lost_path();
     if status.is_some_and(|status| !lost::is_replaced(service.replaceable, Ok(status))) {
         say_lost(format_args!("{} is not ours any more", service.path().display()));
-        return false;
+        return None;
     }
-    let path = service.path().to_owned();
-    let gid = match peer_credentials(&client) {
-        Ok(Some(peer)) if Uid::from_raw(peer.uid) == geteuid() => Gid::from_raw(peer.gid),
-        Ok(Some(peer)) => {
-            say_lost(format_args!("it was user {}, and PROG would take it for ours", peer.uid));
-            return false;
-        }
-        Ok(None) => {
-            say_lost(format_args!("its user is not known"));
-            return false;
-        }
-        Err(error) => {
-            say_lost(format_args!("{}", reason(&error)));
-            return false;
-        }
-    };
-    let work = move || {
-        if let Err(error) = replay(&client, gid, &path) {
-            say_lost(format_args!("{}", reason(&error)));
-        }
-    };
-    let spawned = std::thread::Builder::new().spawn(work);
-    if let Err(error) = &spawned {
-        say_lost(format_args!("{}", reason(error)));
+    match peer_credentials(client) {
+        Ok(Some(peer)) if Uid::from_raw(peer.uid) == geteuid() => return Some(Gid::from_raw(peer.gid)),
+        Ok(Some(peer)) => say_lost(format_args!("it was user {}, and PROG would take it for ours", peer.uid)),
+        Ok(None) => say_lost(format_args!("its user is not known")),
+        Err(error) => say_lost(format_args!("{}", reason(&error))),
     }
-    spawned.is_ok()
+    None
 }
 
 fn say_lost(why: std::fmt::Arguments<'_>) {
     say(format_args!("a client sent something and hung up before PROG ran, and it is lost: {why}"));
 }
 
-fn replay(mut client: &UnixStream, gid: Gid, path: &std::path::Path) -> io::Result<()> {
+fn repeat(Said { client, gid, path }: &Said) -> io::Result<()> {
+    let (mut client, gid) = (client, *gid);
     if gid != getegid() {
         // Of this thread alone, which ends with the replay.
         set_thread_groups(&[])?;
