@@ -61,9 +61,16 @@ fn supervise(args: &Serve) -> Result<Infallible, u8> {
         if let Some(demand) = &mut demand {
             service = wait_for_client(demand, service, &signals)?;
         }
-        let Some(prog) = launcher.launch(&service)? else {
-            service = wait_for_resources(service, &signals)?;
-            continue;
+        let prog = match launcher.launch(&service) {
+            Ok(Some(prog)) => prog,
+            Ok(None) => {
+                service = wait_for_resources(service, &signals)?;
+                continue;
+            }
+            Err(status) => {
+                service.close(None);
+                return Err(status);
+            }
         };
         let mut supervised = Supervised::new(prog, service);
         let ended = supervised.wait(&signals, demand.as_ref())?;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::activated::{Household, as_role, dir, is_alive, role, serve, who_answers};
 use common::{client, eventually, run, text, unix_ss};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use stepper::{End, Side, Stop, Victim, name};
 
 /// One that cannot accept: at the head of its queue is one who has gone, and behind him one who wants something. The stepper
@@ -178,6 +178,39 @@ fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it lives");
     assert_eq!(victim.wait(), End::Exited(0));
 }
+
+/// The hidden half of it that becomes PROG has the limits of the moment in which it was forked.
+#[test]
+fn when_what_becomes_the_program_lacks_a_descriptor_the_client_waits_and_it_is_not_tried_without_pause() {
+    let test = "when_what_becomes_the_program_lacks_a_descriptor_the_client_waits_and_it_is_not_tried_without_pause";
+    if let Some(role) = role() {
+        serve(&role);
+    }
+    let mut home = Household::new();
+    let (mut victim, guest) = about_to_start(&home.program(test, "serve"), &home);
+    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
+    let since = Instant::now();
+    for _ in 0..TRIES {
+        let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
+        let usual = prlimit(pid, Resource::Nofile, few).expect("a limit");
+        assert_eq!(victim.step().map(|stop| stop.side), Some(Side::Exit));
+        prlimit(pid, Resource::Nofile, usual).expect("a limit");
+        step_to_fork(&mut victim);
+    }
+    // The SIGCHLD of each is no reason to try again.
+    assert!(since.elapsed() >= PAUSE * TRIES, "{:?}", since.elapsed());
+    victim.release();
+    assert_eq!([who_answers(guest)], *home.started());
+    home.end();
+    kill_process(pid.expect("a pid"), Signal::TERM).expect("it lives");
+    assert_eq!(victim.wait(), End::Exited(0));
+    let said = std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    assert_eq!(said, "unix-ss: cannot run sh yet: too many open files; trying again\n");
+}
+
+const TRIES: u32 = 3;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[test]
 fn told_to_end_twice_while_no_process_can_be_had_it_ends_at_once() {

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Child;
 
-use rustix::io::FdFlags;
+use rustix::io::{Errno, FdFlags};
 use rustix::process::Pid;
 
 use super::exec_report::{ExecReport, NoProgram};
@@ -111,7 +111,9 @@ impl<'a> Launcher<'a> {
                 self.args.socket.backlog.map_or(i32::MAX, |clients| i32::try_from(clients).unwrap_or(i32::MAX));
             command.arg("--identity").arg(identity.to_string()).arg("--backlog").arg(backlog.to_string());
         }
-        if self.detached.is_none() && self.run_as.is_none() {
+        // One on demand goes on where something was lacking, and is to hear of it.
+        let reports = self.args.on_demand || self.detached.is_some() || self.run_as.is_some();
+        if !reports {
             return Ok(command.arg("--").args(&self.args.program).spawn()?);
         }
         let (report, end) = ExecReport::new()?;
@@ -135,7 +137,9 @@ impl<'a> Launcher<'a> {
 
 /// A copy that is not closed by exec, out of the way of the numbers that PROG knows. Nothing else is started meanwhile.
 fn inheritable(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 10)?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, 10);
+    // As it says where the limit is lower: no such number can be had.
+    let copy = copy.map_err(|errno| if errno == Errno::INVAL { Errno::MFILE } else { errno })?;
     rustix::io::fcntl_setfd(&copy, FdFlags::empty())?;
     Ok(copy)
 }
