@@ -15,6 +15,7 @@ mod announce;
 mod clean;
 mod cli;
 mod clients;
+mod complaint;
 mod connect;
 mod doctor;
 mod ensure;

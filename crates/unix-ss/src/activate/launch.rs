@@ -17,6 +17,7 @@ use super::exec_report::{ExecReport, NoProgram};
 use super::service::Service;
 use crate::announce::Ready;
 use crate::cli::{ACTIVATE_EXEC, Serve};
+use crate::complaint::Complaint;
 use crate::ensure::detached::{Detached, READY};
 use crate::events;
 use crate::identity::Identity;
@@ -30,8 +31,8 @@ pub(super) struct Launcher<'a> {
     detached: Option<Detached>,
     /// Until it has been announced.
     ready: Option<Ready>,
-    /// That something is lacking has been said, and has not passed since.
-    complained: bool,
+    /// That something is lacking.
+    complaint: Complaint,
 }
 
 enum StartError {
@@ -57,7 +58,7 @@ impl From<io::Error> for StartError {
 
 impl<'a> Launcher<'a> {
     pub(super) fn new(args: &'a Serve, run_as: Option<Identity>, detached: Option<Detached>, ready: Ready) -> Self {
-        Launcher { args, run_as, detached, ready: Some(ready), complained: false }
+        Launcher { args, run_as, detached, ready: Some(ready), complaint: Complaint::default() }
     }
 
     /// Tells once that clients can come.
@@ -78,7 +79,6 @@ impl<'a> Launcher<'a> {
             Err(StartError::Ourselves(error)) => return Err(cannot_run_ourselves(&error)),
             Err(StartError::Program(failure)) => return Err(failure.say(&self.args.program)),
         };
-        self.complained = false;
         events::prog_started(Pid::from_child(&child));
         // One that is only for those who are queued is none to announce.
         if service.ending.is_none() {
@@ -90,9 +90,8 @@ impl<'a> Launcher<'a> {
         Ok(Some(child))
     }
 
-    /// Once, as long as it lasts.
     fn complain(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.complained, true) {
+        if self.complaint.is_due() {
             let program = Path::new(split(&self.args.program).0).display();
             say(format_args!("cannot run {program} yet: {}; trying again", reason(error)));
         }

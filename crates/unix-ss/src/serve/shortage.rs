@@ -7,15 +7,13 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::complaint::Complaint;
 use crate::message::{reason, say};
 
 /// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a client that has been accepted waits for resources to start its PROG.
 const HOLD: Duration = Duration::from_secs(10);
-
-/// How long there must have been no pause for the next one to be another shortage.
-const QUIET: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Shortage {
@@ -27,8 +25,7 @@ pub(super) struct Shortage {
     closing: bool,
     /// Nobody is accepted, or tried, until then.
     paused: Option<Instant>,
-    /// When the last pause ended.
-    last: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Shortage {
@@ -91,12 +88,10 @@ impl Shortage {
         self.paused = None;
     }
 
-    /// Waiting, where trying again at once would spin. Said once of pauses that follow each other, also if a PROG could be
-    /// started in between.
+    /// Waiting, where trying again at once would spin.
     pub(super) fn pause(&mut self, why: Arguments<'_>) {
-        let until = Instant::now() + PAUSE;
-        self.paused = Some(until);
-        if self.last.replace(until).is_none_or(|last| last.elapsed() >= QUIET) {
+        self.paused = Some(Instant::now() + PAUSE);
+        if self.complaint.is_due() {
             say(why);
         }
     }
