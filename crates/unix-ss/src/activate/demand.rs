@@ -96,7 +96,7 @@ impl Demand {
                 return Ok(Woken::Shut);
             }
             // Whoever has come is served first, be it without a path.
-            let may_end = matches!(look, Look::Nobody) && path.is_due();
+            let may_end = matches!(look, Look::Nobody) && (waited || path.is_due());
             if let Some(status) = may_end.then(|| service.has_lost_path()).flatten() {
                 if service.replaceable && !waited {
                     // Somebody may have found our socket just before, and is served before we end.
