@@ -109,7 +109,7 @@ fn wait_for_resources(mut service: Service, signals: &Signals) -> Result<Service
         }
         return Ok(service);
     }
-    if told || service.ending_is_due() { Err(service.end_unserved()) } else { Ok(service) }
+    if told || service.ending_is_due() { Err(service.end_unstarted()) } else { Ok(service) }
 }
 
 /// Until there is somebody for whom PROG is to be started. If we are told to end, that is who is queued.

@@ -39,8 +39,8 @@ fn start(place: &Place, before: &[&str], options: &[&str], program: &str) -> (St
     let status = server.wait();
     drop(guest);
     let said = fs::read_to_string(said).expect("a file");
-    // Where the hidden half passes for a PROG that has ended, its client is spoken of as well.
-    let said = said.replace("unix-ss: 1 client was still queued when PROG ended, and was not served\n", "");
+    // Of one on demand, its client is spoken of as well.
+    let said = said.replace("unix-ss: 1 client was still queued at the end, and was not served\n", "");
     assert!(!place.path("started").exists(), "{said}");
     for name in ["s", "s.lock", "s.start"] {
         assert!(fs::symlink_metadata(place.path(name)).is_err(), "{name} is left: {said}");

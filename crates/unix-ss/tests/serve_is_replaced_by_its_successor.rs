@@ -162,7 +162,7 @@ fn told_to_end_while_it_waits_for_its_predecessor_one_with_activate_serves_who_i
     std::fs::write(place.path("served"), "").expect("a file");
     assert_eq!(new.wait(), 0, "{}", new.errors());
     old.wait(); // 5 if it saw the path without its successor
-    assert!(new.errors().contains("1 client was still queued when PROG ended"), "{}", new.errors());
+    assert!(new.errors().contains("1 client was still queued at the end"), "{}", new.errors());
     drop(second);
 }
 

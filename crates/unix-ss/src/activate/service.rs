@@ -10,6 +10,7 @@ use unix_stream_server::{ErrorKind, Ownership, Status};
 use super::leaving::Leaving;
 use super::reap::told_to_end;
 use crate::cli::Serve;
+use crate::clients::has_clients;
 use crate::ensure::detached::Detached;
 use crate::message::{About, failed, say};
 use crate::signals::{ENDING, Signals};
@@ -142,6 +143,13 @@ impl Service {
         self.path_status.unwrap_or(exit::DONE)
     }
 
+    /// The same, where PROG could not be started for them.
+    pub(super) fn end_unstarted(self) -> u8 {
+        let somebody_waits = has_clients(&self.listener);
+        let status = self.end_unserved();
+        if somebody_waits { exit::CANNOT_RUN } else { status }
+    }
+
     /// No PROG runs any more: the path goes, if it has not yet, and whoever is queued is hung up on. The exit status, which
     /// is the one given if the loss of the path has been `reported`.
     pub(super) fn close(self, reported: Option<u8>) -> u8 {
@@ -156,9 +164,9 @@ impl Service {
                 // It may have gone as well since it was seen.
                 let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
                 let path_status = reported.unwrap_or_else(|| lost::report(self.replaceable, &path, status, ""));
-                (path_status, drain.map_while(Result::ok).count())
+                (path_status, Some(drain.map_while(Result::ok).count()))
             }
-            Err(error) => (failed(error), 0),
+            Err(error) => (failed(error), Some(0)),
         };
         announce::end(&path, replaced);
         say_left(left);
@@ -166,19 +174,19 @@ impl Service {
     }
 }
 
-/// How many clients are still in the queue; they are hung up on.
-fn count(listener: &UnixListener) -> usize {
+/// How many clients are still in the queue; they are hung up on. `None`: some, who cannot be counted.
+fn count(listener: &UnixListener) -> Option<usize> {
     // Its copies are not accepted from any more, so it may be non-blocking for all of them.
-    if listener.set_nonblocking(true).is_err() {
-        return 0;
-    }
-    listener.incoming().map_while(Result::ok).count()
+    listener.set_nonblocking(true).ok()?;
+    let clients = listener.incoming().map_while(Result::ok).count();
+    (!has_clients(listener)).then_some(clients)
 }
 
-fn say_left(clients: usize) {
+fn say_left(clients: Option<usize>) {
     match clients {
-        0 => {}
-        1 => say("1 client was still queued when PROG ended, and was not served"),
-        n => say(format_args!("{n} clients were still queued when PROG ended, and were not served")),
+        Some(0) => {}
+        Some(1) => say("1 client was still queued at the end, and was not served"),
+        Some(n) => say(format_args!("{n} clients were still queued at the end, and were not served")),
+        None => say("clients were still queued at the end, and were not served"),
     }
 }
