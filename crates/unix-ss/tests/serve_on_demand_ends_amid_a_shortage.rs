@@ -141,18 +141,8 @@ fn when_no_process_can_be_had_the_client_waits_and_that_is_said_once() {
     assert!(said.contains("cannot run sh yet: ") && !said.contains("/proc"), "{said}");
 }
 
-#[test]
-fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
-    let test = "what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had";
-    match role().as_deref() {
-        None => {}
-        Some("note") => {
-            let mut client = UnixStream::connect(dir().join("s")).expect("a server");
-            return client.write_all(b"note\n").expect("sent");
-        }
-        Some(role) => serve(role),
-    }
-    let mut home = Household::new();
+/// One on demand at whose path somebody has sent something, and hung up.
+fn after_a_note(test: &str, home: &Household) -> Victim {
     let mut command = unix_ss(&["serve", "--activate", "--on-demand", &home.place.name("s"), "--"]);
     let errors = File::create(home.place.path("errors")).expect("a file");
     command.args(home.program(test, "serve")).stdout(Stdio::null()).stderr(errors);
@@ -160,13 +150,18 @@ fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
     victim.step_to_call(Side::Exit, "listen");
     let mut note = Command::new("/proc/self/exe");
     note.args(["--exact", test, "--nocapture"]);
-    let note = run(as_role(&mut note, "note", &home));
+    let note = run(as_role(&mut note, "note", home));
     assert!(note.status.success(), "{}", text(&note.stdout));
-    for _ in 0..2 {
-        step_to_fork(&mut victim); // a thread
-        victim.fail(libc::EAGAIN);
-    }
-    victim.release();
+    victim
+}
+
+fn send_a_note() {
+    let mut client = UnixStream::connect(dir().join("s")).expect("a server");
+    client.write_all(b"note\n").expect("sent");
+}
+
+/// And then it ends.
+fn the_note_is_heard(victim: Victim, mut home: Household) {
     let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
     let uid = rustix::process::geteuid().as_raw();
     eventually("PROG hears it", || {
@@ -177,6 +172,45 @@ fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
     let pid = i32::try_from(victim.pid()).expect("a pid");
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::TERM).expect("it lives");
     assert_eq!(victim.wait(), End::Exited(0));
+}
+
+#[test]
+fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
+    let test = "what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had";
+    match role().as_deref() {
+        None => {}
+        Some("note") => return send_a_note(),
+        Some(role) => serve(role),
+    }
+    let home = Household::new();
+    let mut victim = after_a_note(test, &home);
+    for _ in 0..2 {
+        step_to_fork(&mut victim); // a thread
+        victim.fail(libc::EAGAIN);
+    }
+    victim.release();
+    the_note_is_heard(victim, home);
+}
+
+#[test]
+fn nor_when_there_is_no_descriptor_to_repeat_it() {
+    let test = "nor_when_there_is_no_descriptor_to_repeat_it";
+    match role().as_deref() {
+        None => {}
+        Some("note") => return send_a_note(),
+        Some(role) => serve(role),
+    }
+    let home = Household::new();
+    let mut victim = after_a_note(test, &home);
+    victim.step_to_call(Side::Exit, ACCEPT);
+    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
+    let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
+    let usual = prlimit(pid, Resource::Nofile, few).expect("a limit");
+    victim.release();
+    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    eventually("PROG cannot be started", || said().contains("cannot run sh yet"));
+    prlimit(pid, Resource::Nofile, usual).expect("a limit");
+    the_note_is_heard(victim, home);
 }
 
 /// The hidden half of it that becomes PROG has the limits of the moment in which it was forked.

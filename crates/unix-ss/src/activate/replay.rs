@@ -11,7 +11,7 @@
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -22,8 +22,10 @@ use unix_stream_server::{connect_timeout, peer_credentials};
 use super::service::Service;
 use crate::lost;
 use crate::message::{reason, say};
+use crate::prog::lacks_resources;
+use crate::retry::Retry;
 
-/// For a queue that is full just then; PROG is about to run.
+/// For a queue that is full just then, or when there is no descriptor; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A thread that waits for what it is to say. It is had before its client is accepted, who would be lost without one.
@@ -83,9 +85,21 @@ fn repeat(Said { client, gid, path }: &Said) -> io::Result<()> {
         set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;
     }
-    let mut stream = connect_timeout(path, TIMEOUT)?;
+    let mut stream = connect(path)?;
     // It has hung up, so this comes to an end.
     io::copy(&mut client, &mut stream)?;
     stream.flush()?;
     stream.shutdown(Shutdown::Write)
+}
+
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let mut retry = Retry::within(TIMEOUT);
+    loop {
+        let error = match connect_timeout(path, retry.left()) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => io::Error::from(error),
+        };
+        let pause = retry.pause().filter(|_| lacks_resources(&error)).ok_or(error)?;
+        std::thread::sleep(pause);
+    }
 }
