@@ -55,8 +55,8 @@ enum Look {
     /// Somebody silent, who may be gone in a moment.
     Silent(QueuedClient),
     Demand(Option<QueuedClient>),
-    /// The one at the head has gone, and cannot be accepted now, or what he had said not be repeated. That passes, and he
-    /// waits.
+    /// The one at the head has gone, and cannot be accepted now, or what he has sent not be repeated. That passes, and
+    /// he waits.
     Shortage,
 }
 
@@ -164,7 +164,7 @@ fn look(service: &mut Service) -> io::Result<Look> {
     }
 }
 
-/// Accepts one who has gone; `None` if the next one is to be looked at. A replay that was not needed serves for that one.
+/// Accepts one who has gone; `None` if the next one is to be looked at. A replay that was not needed serves for that.
 fn take_gone(service: &mut Service, spare: &mut Option<Replay>) -> io::Result<Option<Look>> {
     let replay = match spare.take().map_or_else(Replay::prepare, Ok) {
         Err(error) if lacks_resources(&error) => return Ok(Some(Look::Shortage)),
