@@ -136,7 +136,8 @@ impl CleanOptions {
 
     /// Changes nothing, and takes no lock: says what would be removed.
     ///
-    /// Of a socket whose owner may not write to it, only a real run by its owner can tell: here it is `CannotTell`.
+    /// Of a socket whose owner may not write to it, only a real run by its owner can tell: here it is `CannotTell`. What a
+    /// real run would be refused is told of each file, as far as permissions and owners tell; capabilities are not asked.
     pub fn dry_run(mut self, yes: bool) -> Self {
         self.dry_run = yes;
         self

@@ -244,6 +244,14 @@ fn the_other_locks_of_another_user_are_told_apart_as_well() {
     let findings = examined(&place, &place.path("s"));
     findings.has_not("lock-left-by-another-user");
     findings.has("warning", "life-lock-left", &place.path("s.owner"));
+    // Beside a dead socket it is one for the server's user to remove, whoever looks.
+    put_dead(&place.path("s"));
+    chmod(&place.path("s"), 0o666);
+    in_the_end(&place, &place.path("s"), "life-lock-left");
+    for mode in [0o755, 0o1777] {
+        chmod(&place.path(""), mode);
+        found(as_nobody(&place).arg(place.path("s"))).has("warning", "life-lock-left", &place.path("s.owner"));
+    }
 }
 
 #[test]

@@ -236,11 +236,16 @@ impl<'a> Directory<'a> {
         Protocol { sys: &System, place: &self.place, options, operation: CLEAN }.sweep(sweep)
     }
 
-    fn tell(&self, Swept { removed, state }: Swept, name: &CStr, sweep: Sweep, each: Each<'_>) {
+    fn tell(&self, Swept { removed, kept, state }: Swept, name: &CStr, sweep: Sweep, each: Each<'_>) {
         let outcome = || if self.options.dry_run { Outcome::WouldRemove } else { Outcome::Removed };
+        let told: Vec<_> = removed.iter().copied().chain(kept.iter().map(|&(left, _)| left)).collect();
         for &left in &removed {
             let (file, what) = self.file_of(left);
             found(each, self.path_of(&file), what, outcome());
+        }
+        for (left, error) in kept {
+            let (file, what) = self.file_of(left);
+            found(each, self.path_of(&file), what, Outcome::Failed(error));
         }
         match state {
             Ok(state) => {
@@ -252,21 +257,14 @@ impl<'a> Directory<'a> {
             Err(error) if error.kind() == ErrorKind::NotASocket => {}
             Err(_) if self.is_gone() => {}
             Err(error) => {
+                let had_lock = !self.is_there(&self.place.lock) || told.contains(&Left::Lock);
                 let (file, what) = match sweep {
                     // Its server is told of by the socket.
                     Sweep { sockets: false, life: true, .. } if error.is_in_use() => self.file_of(Left::Life),
-                    Sweep { sockets: true, .. } if !removed.contains(&Left::Socket) => {
-                        (name.to_owned(), Leftover::Socket)
-                    }
-                    // The lock was had, so that it is something beside the socket that could not be removed.
-                    Sweep { sockets: true, temporary, .. } => match (temporary, &self.place) {
-                        (true, Place { beside, .. }) if self.is_there(beside) => self.file_of(Left::Temporary),
-                        (_, Place { life, .. }) if self.is_there(life) => self.file_of(Left::Life),
-                        _ => self.file_of(Left::Lock),
-                    },
+                    Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
                     Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
                     // Where the lock was had, it was the other that was not.
-                    Sweep { life: true, .. } if !self.is_there(&self.place.lock) => self.file_of(Left::Life),
+                    Sweep { life: true, .. } if had_lock => self.file_of(Left::Life),
                     _ => (self.place.lock.clone(), Leftover::Lock),
                 };
                 let outcome = if error.is_in_use() { Outcome::InUse } else { Outcome::Failed(error) };

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::lock::{Lock, Locks, Purpose};
 use super::{Proof, Protocol, Verdict};
 use crate::PathState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys::{FileId, Sys};
 
 /// What may be removed.
@@ -28,7 +28,9 @@ pub(crate) struct Sweep {
 #[derive(Debug)]
 pub(crate) struct Swept {
     pub(crate) removed: Vec<Left>,
-    /// At the name. Dead, and not among what was removed: too young. Or what kept us from the rest.
+    /// Beside the name, and could not be.
+    pub(crate) kept: Vec<(Left, Error)>,
+    /// At the name. Dead, and not among what was removed: too young. Or what is in the way of it.
     pub(crate) state: Result<PathState>,
 }
 
@@ -41,15 +43,26 @@ pub(crate) enum Left {
     Life,
 }
 
+impl Swept {
+    /// What came of something beside the name, which was removed or not.
+    fn tell(&mut self, left: Left, removed: Result<bool>) {
+        match removed {
+            Ok(true) => self.removed.push(left),
+            Ok(false) => {}
+            Err(error) => self.kept.push((left, error)),
+        }
+    }
+}
+
 impl<S: Sys> Protocol<'_, S> {
     /// Removes what dead starters and servers left at the name, and nothing else.
     pub(crate) fn sweep(&self, sweep: Sweep) -> Swept {
-        let mut removed = Vec::new();
-        let state = self.remove_left(sweep, &mut removed);
-        Swept { removed, state }
+        let mut swept = Swept { removed: Vec::new(), kept: Vec::new(), state: Ok(PathState::Absent) };
+        swept.state = self.remove_left(sweep, &mut swept);
+        swept
     }
 
-    fn remove_left(&self, sweep: Sweep, removed: &mut Vec<Left>) -> Result<PathState> {
+    fn remove_left(&self, sweep: Sweep, swept: &mut Swept) -> Result<PathState> {
         if let Some(state) = self.without_need_of_lock(sweep)? {
             return Ok(state);
         }
@@ -59,14 +72,12 @@ impl<S: Sys> Protocol<'_, S> {
         // A lock that a dead holder had left goes with ours: they are the same file.
         let is_left = lock.is_inherited();
         let life = if sweep.life { self.left_life() } else { Ok(None) };
-        let state = life.and_then(|life| self.sweep_under(life, sweep, removed));
-        match self.unlock(lock) {
-            Some(errno) if is_left => return Err(self.failed("unlink the lock file", errno)),
-            _ => removed.extend(is_left.then_some(Left::Lock)),
-        }
+        let state = life.and_then(|life| self.sweep_under(life, sweep, swept));
+        let unlinked = self.unlock(lock).map_or(Ok(is_left), |errno| Err(self.failed("unlink the lock file", errno)));
+        swept.tell(Left::Lock, unlinked);
         match state? {
             state @ (PathState::Absent | PathState::Dead) => Ok(state),
-            state if removed.is_empty() => Err(self.in_the_way(&self.place.name, state)),
+            state if swept.removed.is_empty() => Err(self.in_the_way(&self.place.name, state)),
             state => Ok(state),
         }
     }
@@ -106,21 +117,19 @@ impl<S: Sys> Protocol<'_, S> {
         stat.uid == self.sys.euid()
     }
 
-    fn sweep_under(&self, life: Option<Lock<S::Fd>>, sweep: Sweep, removed: &mut Vec<Left>) -> Result<PathState> {
+    fn sweep_under(&self, life: Option<Lock<S::Fd>>, sweep: Sweep, swept: &mut Swept) -> Result<PathState> {
         let name = &self.place.name;
         let at_name = match sweep.sockets {
             true => self.clear_if_dead(name, life.as_ref(), sweep).inspect(|&(_, cleared)| {
-                removed.extend(cleared.then_some(Left::Socket));
+                swept.removed.extend(cleared.then_some(Left::Socket));
             }),
             false => Ok((PathState::Absent, false)),
         };
         // Nobody uses it without the lock. What else may stand at that name is not ours, or drains.
-        let beside = match sweep.temporary {
-            true => self.clear_if_dead(&self.place.beside, None, sweep).map(|(_, cleared)| {
-                removed.extend(cleared.then_some(Left::Temporary));
-            }),
-            false => Ok(()),
-        };
+        if sweep.temporary {
+            let cleared = self.clear_if_dead(&self.place.beside, None, sweep).map(|(_, cleared)| cleared);
+            swept.tell(Left::Temporary, cleared);
+        }
         // On a file system that other kernels share, the life lock of a dead server is what proves its death. It stays as
         // long as that server's socket does; without it, the next start could not tell.
         let socket_stays = match &at_name {
@@ -130,23 +139,11 @@ impl<S: Sys> Protocol<'_, S> {
             Ok((state, _)) => matches!(state, PathState::CannotTell { .. }),
             Err(_) => true,
         };
-        let kept = match life {
-            Some(life) if !socket_stays => {
-                let kept = self.unlock(life);
-                removed.extend(kept.is_none().then_some(Left::Life));
-                kept
-            }
-            life => {
-                drop(life);
-                None
-            }
-        };
-        let (state, _) = at_name?;
-        beside?;
-        match kept {
-            Some(errno) => Err(self.failed("unlink the life lock", errno)),
-            None => Ok(state),
+        if let Some(life) = life.filter(|_| !socket_stays) {
+            let unlinked = self.unlock(life).map_or(Ok(true), |errno| Err(self.failed("unlink the life lock", errno)));
+            swept.tell(Left::Life, unlinked);
         }
+        at_name.map(|(state, _)| state)
     }
 
     /// A refusal proves nothing here, and a socket is at the name, or may be.

@@ -13,34 +13,39 @@ use crate::place::Place;
 use crate::protocol::{Left, Proof, Sweep, Swept, is_mark, judge_pin, proof_beside};
 use crate::sys::{FlockHolder, Reach, Sys, System};
 
+#[cfg(not(target_os = "android"))]
+const EFFECTIVE_IDS: AtFlags = AtFlags::EACCESS;
+/// It asks for the real ids only.
+#[cfg(target_os = "android")]
+const EFFECTIVE_IDS: AtFlags = AtFlags::empty();
+
 impl Directory<'_> {
     pub(super) fn would_sweep(&self, sweep: Sweep) -> Swept {
-        match self.would_remove(sweep) {
-            Err(error) => Swept { removed: Vec::new(), state: Err(error) },
-            Ok((state, mut removed)) => {
-                let state = self.would_leave(&mut removed).map_or_else(|| self.told(state, &removed), Err);
-                Swept { removed, state }
+        let mut would = Vec::new();
+        let mut state = self.would_remove(sweep, &mut would);
+        let (mut removed, mut kept) = (Vec::new(), Vec::new());
+        for left in would {
+            match self.refusal(left, sweep) {
+                // Beside a socket that stays, as what proves its death.
+                None if left == Left::Life && sweep.sockets && state.is_err() => {}
+                None => removed.push(left),
+                Some(error) if left == Left::Socket => state = Err(error),
+                Some(error) => kept.push((left, error)),
             }
         }
+        Swept { state: state.and_then(|state| self.told(state, &removed)), removed, kept }
     }
 
-    /// What is at the name, and what would be removed by who may remove everything.
-    fn would_remove(&self, sweep: Sweep) -> Result<(PathState, Vec<Left>)> {
+    /// What is at the name, and what would be removed by who may remove everything: the socket first.
+    fn would_remove(&self, sweep: Sweep, would: &mut Vec<Left>) -> Result<PathState> {
         let Place { dir, name, lock, life, beside, .. } = &self.place;
-        let mut removed = Vec::new();
         let is_left = |name: &CStr| {
             // Without a link it has gone between the lookup of its name and the look at it.
             let stat = System.stat_at(dir, name).ok().filter(|stat| is_mark(stat) && stat.links > 0)?;
             Some(stat.links == 1 && System.flock_holder(stat.id) == FlockHolder::Nobody)
         };
         let left_life = if sweep.life { is_left(life) } else { None };
-        if left_life == Some(false) {
-            let in_use = || Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None });
-            return Err(self.would_be_linked(life).unwrap_or_else(in_use));
-        }
-        if let Some(error) = left_life.and_then(|_| self.would_be_closed(life)) {
-            return Err(error);
-        }
+        let is_held = left_life == Some(false);
         let judge = |name: &CStr, proof| {
             let Ok(pin) = System.pin(dir, name) else { return (PathState::Absent, false) };
             let is_old = System.stat(&pin).is_ok_and(|stat| Some(stat.changed) < sweep.changed_before);
@@ -52,21 +57,26 @@ impl Directory<'_> {
             (false, Some(true)) => Proof::LifeLock,
             (false, _) => Proof::None,
         };
-        let (state, goes) = if sweep.sockets { judge(name, proof) } else { (PathState::Absent, false) };
-        removed.extend(goes.then_some(Left::Socket));
-        if sweep.temporary {
-            removed.extend(judge(beside, proof_beside(&self.place)).1.then_some(Left::Temporary));
+        let (state, goes) = if sweep.sockets && !is_held { judge(name, proof) } else { (PathState::Absent, false) };
+        would.extend(goes.then_some(Left::Socket));
+        if sweep.temporary && !is_held {
+            would.extend(judge(beside, proof_beside(&self.place)).1.then_some(Left::Temporary));
         }
         let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false))
             || !sweep.sockets && self.is_there(name) && System.reach(dir).is_ok_and(Reach::needs_flock);
-        removed.extend((left_life.is_some() && !proves).then_some(Left::Life));
+        would.extend((left_life == Some(true) && !proves).then_some(Left::Life));
         // Once: that of a temporary name alone has been told of by its own name.
         let tells_lock = sweep.life || !sweep.temporary;
-        removed.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
-        match self.would_be_locked(!removed.is_empty()) {
-            Some(error) => Err(error),
-            None => Ok((state, removed)),
+        would.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
+        if let Some(error) = self.would_be_locked(!would.is_empty()) {
+            would.clear();
+            return Err(error);
         }
+        if is_held {
+            let in_use = || Error::refused(CLEAN, &self.place.shown, PathState::Live { peer: None });
+            return Err(self.would_be_linked(life).unwrap_or_else(in_use));
+        }
+        Ok(state)
     }
 
     fn told(&self, state: PathState, removed: &[Left]) -> Result<PathState> {
@@ -94,9 +104,7 @@ impl Directory<'_> {
             _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
             _ if !is_mark(&stat) => return None,
             FlockHolder::Process(pid) => format!("process {pid} holds it"),
-            FlockHolder::Nobody | FlockHolder::Unknown => {
-                return self.would_be_linked(lock).or_else(|| self.would_be_closed(lock));
-            }
+            FlockHolder::Nobody | FlockHolder::Unknown => return self.would_be_linked(lock),
         };
         Some(self.not_had(lock, Errno::EXIST, &who))
     }
@@ -119,31 +127,30 @@ impl Directory<'_> {
         Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, errno, why)
     }
 
-    /// Leaves out what a real run could not remove, as the directory is not ours to write to, or is sticky and the file is
-    /// another user's (unlink(2)); and says so. With a socket stays its life lock.
-    fn would_leave(&self, removed: &mut Vec<Left>) -> Option<Error> {
-        if let Some(errno) = self.refused(c".", Access::WRITE_OK | Access::EXEC_OK).filter(|_| !removed.is_empty()) {
-            removed.clear();
+    /// Why a real run could not remove it, as far as permissions and owners tell.
+    fn refusal(&self, left: Left, sweep: Sweep) -> Option<Error> {
+        let Place { dir, lock, life, .. } = &self.place;
+        // Without the lock nothing is done, and without the life lock nothing but to give the lock back.
+        let asks_life = sweep.life && left != Left::Lock;
+        let closed = self.would_be_closed(lock).or_else(|| if asks_life { self.would_be_closed(life) } else { None });
+        if closed.is_some() {
+            return closed;
+        }
+        if let Some(errno) = self.refused(c".", Access::WRITE_OK | Access::EXEC_OK) {
             return Some(Error::system(CLEAN, &self.place.shown, "unlink", errno));
         }
-        let euid = System.euid();
-        let dir = System.stat(&self.place.dir).ok()?;
-        if euid == 0 || dir.uid == euid || dir.mode & 0o1000 == 0 {
-            return None;
-        }
-        let owner = |left| {
-            let stat = System.stat_at(&self.place.dir, &self.file_of(left).0).ok()?;
-            Some(stat.uid).filter(|&uid| uid != euid)
-        };
-        let (stays, uid) = removed.iter().find_map(|&left| Some((left, owner(left)?)))?;
-        removed.retain(|&left| owner(left).is_none() && (stays, left) != (Left::Socket, Left::Life));
-        let error = Error::system(CLEAN, &self.place.shown, "unlink", Errno::PERM);
-        Some(error.and(&format!("it is of uid {uid}: that user or root can remove it")))
+        let (dir, file) = (System.stat(dir).ok()?, System.stat_at(dir, &self.file_of(left).0).ok()?);
+        let is_sticky = dir.mode & 0o1000 != 0; // unlink(2)
+        let may_unlink = [0, dir.uid, file.uid].contains(&System.euid());
+        (is_sticky && !may_unlink).then(|| {
+            let error = Error::system(CLEAN, &self.place.shown, "unlink", Errno::PERM);
+            error.and(&format!("it is of uid {}: that user or root can remove it", file.uid))
+        })
     }
 
     /// Why we may not do that with a file, by the permissions that we have now.
     fn refused(&self, file: &CStr, access: Access) -> Option<Errno> {
-        let error = accessat(&self.place.dir, file, access, AtFlags::EACCESS).err()?;
+        let error = accessat(&self.place.dir, file, access, EFFECTIVE_IDS).err()?;
         matches!(error, Errno::ACCESS | Errno::PERM | Errno::ROFS).then_some(error)
     }
 

@@ -8,7 +8,7 @@ use super::wait::Holder;
 use super::{Lock, Which};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::Protocol;
-use crate::sys::{MARK, Stat, Sys};
+use crate::sys::{FlockHolder, MARK, Stat, Sys};
 use crate::{FileKind, trace};
 
 /// How often a lock file that vanishes under our hands is tried again at once.
@@ -28,8 +28,8 @@ pub(super) enum Attempt<Fd> {
 enum Miss {
     /// It has gone meanwhile: to be looked for anew.
     Gone,
-    /// It could not be opened, and should be now.
-    Mended(Errno),
+    /// It could not be opened, is of our uid, and should be open to us by now.
+    Mended(Stat),
     /// As gone, if it does not stay so.
     Stale(Error),
     Failed(Error),
@@ -59,7 +59,7 @@ impl<S: Sys> Protocol<'_, S> {
         }
         match missed {
             Miss::Gone => Ok(Attempt::Busy(Holder::Contended)),
-            Miss::Mended(errno) => Ok(Attempt::Busy(Holder::Closed(errno))),
+            Miss::Mended(stat) => Ok(Attempt::Busy(Holder::Denied(stat))),
             Miss::Stale(error) | Miss::Failed(error) => Err(error),
         }
     }
@@ -72,7 +72,7 @@ impl<S: Sys> Protocol<'_, S> {
             Err(Errno::EXIST) => match self.sys.open_lock(dir, name) {
                 Ok(file) => self.take_left(which, file),
                 Err(Errno::NOENT) => Err(Miss::Gone), // given back between the two calls
-                Err(errno @ (Errno::ACCESS | Errno::PERM)) => self.closed_to_us(name, errno),
+                Err(Errno::ACCESS | Errno::PERM) => self.closed_to_us(name),
                 // A symbolic link (NOFOLLOW), a socket, a device without a driver.
                 Err(Errno::LOOP | Errno::NXIO | Errno::NODEV) => Ok(Attempt::Busy(Holder::Foreign(None))),
                 Err(errno) => Err(self.failed("open the lock file", errno).into()),
@@ -144,7 +144,7 @@ impl<S: Sys> Protocol<'_, S> {
 
     /// A lock file that we may not open. A umask that takes the owner's read bit leaves one that its owner cannot open;
     /// whoever was killed before giving the bit back left it for us, the same user, to mend.
-    fn closed_to_us(&self, name: &CStr, refused: Errno) -> Result<Attempt<S::Fd>, Miss> {
+    fn closed_to_us(&self, name: &CStr) -> Result<Attempt<S::Fd>, Miss> {
         let pin = match self.sys.pin(&self.place.dir, name) {
             Ok(pin) => pin,
             Err(Errno::NOENT) => return Err(Miss::Gone),
@@ -161,17 +161,21 @@ impl<S: Sys> Protocol<'_, S> {
         if stat.uid != self.sys.euid() {
             return Ok(Attempt::Busy(Holder::Denied(stat)));
         }
-        if stat.mode != MARK {
-            self.sys.chmod(&pin, MARK).map_err(|errno| match errno {
-                // The pin holds the file, so what is missing is the way through /proc.
-                Errno::NOENT | Errno::NOTDIR => {
-                    let why = "chmod the lock file, of which a umask has taken its owner's right to read: that needs \
-                        /proc; mount it, or remove the file";
-                    Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why)
-                }
-                errno => self.failed("chmod the lock file", errno),
-            })?;
+        if stat.mode == MARK {
+            return Err(Miss::Mended(stat)); // by who has made it, or by another of ours
         }
-        Err(Miss::Mended(refused)) // by us, or by who has made it
+        match self.sys.chmod(&pin, MARK) {
+            Ok(()) => Err(Miss::Mended(stat)),
+            Err(_) if matches!(self.sys.flock_holder(stat.id), FlockHolder::Process(_)) => {
+                Ok(Attempt::Busy(Holder::Denied(stat)))
+            }
+            // The pin holds the file, so what is missing is the way through /proc.
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+                let why = "chmod the lock file, of which a umask has taken its owner's right to read: that needs /proc; \
+                    mount it";
+                Err(Error::new(ErrorKind::System, self.operation, &self.place.shown, errno, why).into())
+            }
+            Err(errno) => Err(self.failed("chmod the lock file", errno).into()),
+        }
     }
 }

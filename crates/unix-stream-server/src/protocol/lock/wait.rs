@@ -31,10 +31,9 @@ pub(super) enum Holder {
     Foreign(Option<FileKind>),
     /// Our mark, but with more than one link: not provably ours alone.
     Linked,
-    /// Another user's, which we may not open.
+    /// Another user's, which we may not open; or of our uid, and closed to us all the same: of a user who has no number in
+    /// our user namespace, on NFS, or by another kernel's rules.
     Denied(Stat),
-    /// One of ours that we should be able to open, and are not.
-    Closed(Errno),
     /// It changed hands too fast.
     Contended,
 }
@@ -47,7 +46,6 @@ impl Holder {
             Holder::Foreign(_) => ("another program", None),
             Holder::Linked => ("nobody, but it has a second link", None),
             Holder::Denied(stat) => ("another user", Some(stat.id)),
-            Holder::Closed(_) => ("nobody, but it cannot be opened", None),
             Holder::Contended => ("one after the other", None),
         }
     }
@@ -133,7 +131,6 @@ impl<S: Sys> Protocol<'_, S> {
                 );
                 locked(Errno::ACCESS, why)
             }
-            Holder::Closed(errno) => self.failed("open the lock file", errno),
             Holder::Contended => {
                 locked(Errno::EXIST, format!("its lock {lock} changed hands all the time{time}; try again"))
             }
