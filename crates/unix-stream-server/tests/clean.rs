@@ -271,13 +271,15 @@ fn a_dry_run_says_what_a_real_run_by_an_ordinary_user_may_do() {
             chown(dir.join(lock), Some(owner), None).expect("chown");
             chmod(&dir.join(lock), MARK);
         }
+        put_file(&dir.join("own.owner"), b"", 0o600); // another program's
         chown(dir.join("own"), Some(NOBODY), None).expect("chown");
         age(&dir.join("own"));
         chmod(dir.path(), 0o1777);
         let denied = ["dead: System 1", "guarded: Locked 13", "guarded.lock: Locked 13", "killed: System 1"];
         let others = ["other.lock: Locked 13", "own: Removed", "own.lock: Removed"];
         found_by_nobody(dir.path(), &[&denied[..], &others].concat());
-        assert_eq!(dir.names(), ["dead", "guarded", "guarded.lock", "killed", "killed.owner", "other.lock"]);
+        let left = ["dead", "guarded", "guarded.lock", "killed", "killed.owner", "other.lock", "own.owner"];
+        assert_eq!(dir.names(), left);
     }
     let dir = Dir::new();
     put_dead(&dir.join("dead"));

@@ -11,7 +11,7 @@ use crate::clean::CLEAN;
 use crate::error::{Error, ErrorKind, Result};
 use crate::place::Place;
 use crate::protocol::{Left, Proof, Sweep, Swept, is_mark, judge_pin, proof_beside};
-use crate::sys::{FlockHolder, Reach, Sys, System};
+use crate::sys::{FlockHolder, Reach, Stat, Sys, System};
 
 #[cfg(not(target_os = "android"))]
 const EFFECTIVE_IDS: AtFlags = AtFlags::EACCESS;
@@ -117,9 +117,10 @@ impl Directory<'_> {
 
     /// Another user's lock. Our own is mended, if a umask has closed it.
     fn would_be_closed(&self, lock: &CStr) -> Option<Error> {
-        let refused = self.refused(lock, Access::READ_OK)?;
-        let owner = System.stat_at(&self.place.dir, lock).ok()?.uid;
-        (owner != System.euid()).then(|| self.not_had(lock, refused, &format!("it is of uid {owner}")))
+        let is_another = |stat: &Stat| is_mark(stat) && stat.uid != System.euid();
+        let owner = System.stat_at(&self.place.dir, lock).ok().filter(is_another)?.uid;
+        let errno = self.refused(lock, Access::READ_OK)?;
+        Some(self.not_had(lock, errno, &format!("it is of uid {owner}")))
     }
 
     fn not_had(&self, lock: &CStr, errno: Errno, who: &str) -> Error {
