@@ -228,6 +228,78 @@ fn a_program_that_shuts_the_socket_down_ends_it() {
     }
 }
 
+/// A PROG that answers one client, and shuts its socket down when the test lets it go on; the next one answers those who are
+/// left.
+fn answer_one_and_shut_or_the_rest() -> ! {
+    let pid = format!("{}\n", std::process::id());
+    let append = |name: &str| OpenOptions::new().append(true).create(true).open(dir().join(name)).expect("a file");
+    let is_first = !dir().join("started").exists();
+    append("started").write_all(pid.as_bytes()).expect("written");
+    let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned().expect("a descriptor"));
+    for _ in 0..if is_first { 1 } else { 2 } {
+        let (mut client, _) = listener.accept().expect("accept");
+        let mut words = [0; 5];
+        client.read_exact(&mut words).expect("words");
+        append("heard").write_all(&words).expect("written");
+        let _ = client.write_all(pid.as_bytes());
+    }
+    if is_first {
+        eventually("it may go on", || dir().join("go").exists());
+        rustix::net::shutdown(&listener, Shutdown::Read).expect("shut");
+    }
+    std::process::exit(0);
+}
+
+#[test]
+fn whoever_is_queued_in_a_socket_that_the_program_has_shut_is_served_by_the_next_one() {
+    let test = "whoever_is_queued_in_a_socket_that_the_program_has_shut_is_served_by_the_next_one";
+    match role().as_deref() {
+        None => {}
+        Some("note") => return client(&dir().join("s")).write_all(b"note\n").expect("sent"),
+        Some(_) => answer_one_and_shut_or_the_rest(),
+    }
+    let home = Household::new();
+    let mut server = on_demand(&home, test, "shuts", &[]);
+    let first = who_answers(client(&home.place.path("s")));
+    client_process(&home, test, "note", None);
+    let stays = client(&home.place.path("s"));
+    std::fs::write(home.place.path("go"), "").expect("a file");
+    assert_eq!([first, who_answers(stays)], *home.started(), "{}", server.errors());
+    assert_eq!(home.heard(), ["who?", "note", "who?"], "{}", server.errors());
+    assert_eq!(server.wait(), 1, "{}", server.errors());
+    assert!(server.errors().contains("PROG has shut the socket down"), "{}", server.errors());
+}
+
+/// A PROG that shuts its socket down when the test lets it, and accepts nobody.
+fn shut_and_accept_nobody() -> ! {
+    let pid = format!("{}\n", std::process::id());
+    let mut started = OpenOptions::new().append(true).create(true).open(dir().join("started")).expect("a file");
+    started.write_all(pid.as_bytes()).expect("written");
+    eventually("it may go on", || dir().join("go").exists());
+    rustix::net::shutdown(std::io::stdin(), Shutdown::Read).expect("shut");
+    std::process::exit(0);
+}
+
+#[test]
+fn and_not_in_circles_where_all_of_them_have_gone() {
+    let test = "and_not_in_circles_where_all_of_them_have_gone";
+    match role().as_deref() {
+        None => {}
+        Some("stays") => {
+            let _client = client(&dir().join("s"));
+            return eventually("PROG is started", || dir().join("started").exists());
+        }
+        Some(_) => shut_and_accept_nobody(),
+    }
+    let home = Household::new();
+    let mut server = on_demand(&home, test, "shuts", &[]);
+    client_process(&home, test, "stays", None);
+    std::fs::write(home.place.path("go"), "").expect("a file");
+    assert_eq!(server.wait(), 1, "{}", server.errors());
+    assert!(server.errors().contains("PROG ended without having accepted"), "{}", server.errors());
+    assert_eq!(home.started().len(), 2, "{}", server.errors());
+}
+
 /// A PROG that answers one client before he says anything.
 fn greet_one() -> ! {
     let pid = format!("{}\n", std::process::id());

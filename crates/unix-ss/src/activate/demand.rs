@@ -47,6 +47,8 @@ pub(super) struct Demand {
     client: Option<QueuedClient>,
     /// Whom it accepts first.
     head: Option<QueuedClient>,
+    /// If nobody can come any more, since PROG has shut the socket: how many were queued.
+    last_ones: Option<usize>,
 }
 
 /// What the queue says.
@@ -62,7 +64,7 @@ enum Look {
 
 impl Demand {
     pub(super) fn new() -> Self {
-        Demand { client: None, head: None }
+        Demand { client: None, head: None, last_ones: None }
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
@@ -130,16 +132,18 @@ impl Demand {
 
     /// Before each start of PROG: who is the first in the queue?
     pub(super) fn note_head(&mut self, listener: &UnixListener) {
-        let head = queued_clients(listener).ok().and_then(|queue| queue.first().copied());
+        let queue = queued_clients(listener).unwrap_or_default();
         // All who have gone look the same.
-        self.head = head.filter(|client| !client.is_gone());
+        self.head = queue.first().copied().filter(|client| !client.is_gone());
+        self.last_ones = Some(queue.len()).filter(|&clients| clients > 0 && is_shut(listener));
     }
 
     /// Has PROG accepted nobody, though somebody was there all the time? Then to start it again would go round in circles.
     /// The one whom it was started for may still be queued behind another, whom it has served.
     pub(super) fn has_met_nobody(&self, listener: &UnixListener) -> bool {
-        let Some(head) = self.head else { return false };
-        queued_clients(listener).is_ok_and(|queue| queue.contains(&head))
+        let Ok(queue) = queued_clients(listener) else { return false };
+        let has_head = self.head.is_some_and(|head| queue.contains(&head));
+        has_head || self.last_ones.is_some_and(|clients| queue.len() >= clients)
     }
 }
 
@@ -152,6 +156,10 @@ fn look(service: &mut Service) -> io::Result<Look> {
             Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
         };
         let Some(head) = queue.first() else { return Ok(Look::Nobody) };
+        // Nobody can connect any more, a replay neither. PROG can still accept those who have gone.
+        if is_shut(listener) {
+            return Ok(Look::Demand(Some(*head).filter(|client| !client.is_gone())));
+        }
         // Whoever is at the head and has gone is gone for good, so that it is him whom accept() gives.
         if head.is_gone() {
             match take_gone(service, &mut replay)? {
