@@ -189,6 +189,10 @@ fn what_one_has_sent_who_hung_up_is_not_lost_when_no_process_can_be_had() {
         victim.fail(libc::EAGAIN);
     }
     victim.release();
+    let errors = home.place.path("errors");
+    eventually("it says so", || std::fs::read_to_string(&errors).is_ok_and(|said| said.contains('\n')));
+    let said = std::fs::read_to_string(&errors).expect("a file");
+    assert_eq!(said.matches("cannot accept a client yet: ").count(), 1, "{said}");
     the_note_is_heard(victim, home);
 }
 

@@ -19,7 +19,9 @@ use super::reap::told_to_end;
 use super::replay::Replay;
 use super::service::Service;
 use crate::clients::{has_clients, hung_up, is_shut};
+use crate::complaint::Complaint;
 use crate::lost;
+use crate::message::{reason, say};
 use crate::prog::lacks_resources;
 use crate::signals::Signals;
 
@@ -49,6 +51,8 @@ pub(super) struct Demand {
     head: Option<QueuedClient>,
     /// If nobody can come any more, since PROG has shut the socket: how many were queued.
     last_ones: Option<usize>,
+    /// That something is lacking.
+    complaint: Complaint,
 }
 
 /// What the queue says.
@@ -59,12 +63,12 @@ enum Look {
     Demand(Option<QueuedClient>),
     /// The one at the head has gone, and cannot be accepted now, or what he has sent not be repeated. That passes, and
     /// he waits.
-    Shortage,
+    Shortage(io::Error),
 }
 
 impl Demand {
     pub(super) fn new() -> Self {
-        Demand { client: None, head: None, last_ones: None }
+        Demand { client: None, head: None, last_ones: None, complaint: Complaint::default() }
     }
 
     /// Waits for a client. Signals that would end PROG end us; there is nobody to pass the others on to.
@@ -74,21 +78,25 @@ impl Demand {
         let mut waited = false;
         loop {
             let look = look(service)?;
-            match look {
+            match &look {
                 Look::Demand(client) => {
-                    self.client = client;
+                    self.client = *client;
                     return Ok(Woken::ByClient);
                 }
                 Look::Silent(client) => match silent {
-                    Some((same, since)) if same == client => {
+                    Some((same, since)) if same == *client => {
                         if since.elapsed() >= STAY {
-                            self.client = Some(client);
+                            self.client = Some(same);
                             return Ok(Woken::ByClient);
                         }
                     }
-                    _ => silent = Some((client, Instant::now())),
+                    _ => silent = Some((*client, Instant::now())),
                 },
-                Look::Nobody | Look::Shortage => silent = None,
+                Look::Nobody => silent = None,
+                Look::Shortage(error) => {
+                    silent = None;
+                    self.complain(error);
+                }
             }
             // After the queue: who was there before the signal is served.
             if told_to_end(signals) {
@@ -110,10 +118,16 @@ impl Demand {
                 return Ok(Woken::PathLost(lost::report(service.replaceable, service.path(), status, "; ending")));
             }
             match (look, silent) {
-                (Look::Shortage, _) => signals.wait(None, Some(Instant::now() + PAUSE))?,
+                (Look::Shortage(_), _) => signals.wait(None, Some(Instant::now() + PAUSE))?,
                 (_, Some((_, since))) => signals.wait(None, Some(since + STAY))?,
                 (_, None) => signals.wait(Some(service.listener.as_fd()), Some(path.due()))?,
             }
+        }
+    }
+
+    fn complain(&mut self, error: &io::Error) {
+        if self.complaint.is_due() {
+            say(format_args!("cannot accept a client yet: {}; trying again", reason(error)));
         }
     }
 
@@ -175,7 +189,7 @@ fn look(service: &mut Service) -> io::Result<Look> {
 /// Accepts one who has gone; `None` if the next one is to be looked at. A replay that was not needed serves for that.
 fn take_gone(service: &mut Service, spare: &mut Option<Replay>) -> io::Result<Option<Look>> {
     let replay = match spare.take().map_or_else(Replay::prepare, Ok) {
-        Err(error) if lacks_resources(&error) => return Ok(Some(Look::Shortage)),
+        Err(error) if lacks_resources(&error) => return Ok(Some(Look::Shortage(error))),
         replay => replay?,
     };
     let listener = &service.listener;
@@ -193,7 +207,7 @@ fn take_gone(service: &mut Service, spare: &mut Option<Replay>) -> io::Result<Op
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::CONNABORTED | Errno::INTR | Errno::INVAL) => Ok(None),
-            _ if lacks_resources(&error) => Ok(Some(Look::Shortage)),
+            _ if lacks_resources(&error) => Ok(Some(Look::Shortage(error))),
             _ => Err(error),
         },
     }

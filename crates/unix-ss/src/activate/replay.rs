@@ -27,6 +27,8 @@ use crate::retry::Retry;
 
 /// For a queue that is full just then, or when there is no descriptor; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// It needs little.
+const STACK: usize = 128 * 1024;
 
 /// A thread that waits for what it is to say. It is had before its client is accepted, who would be lost without one.
 pub(super) struct Replay(Sender<Said>);
@@ -46,7 +48,7 @@ impl Replay {
                 repeat(&said).unwrap_or_else(|error| say_lost(format_args!("{}", reason(&error))));
             }
         };
-        std::thread::Builder::new().spawn(work)?;
+        std::thread::Builder::new().name("replay".to_owned()).stack_size(STACK).spawn(work)?;
         Ok(Replay(sender))
     }
 
