@@ -129,7 +129,7 @@ fn wait_for_client(demand: &mut Demand, mut service: Service, signals: &Signals)
             }
         }
         if !has_clients(&service.listener) {
-            return Err(service.end_unserved());
+            return Err(service.end_unstarted());
         }
     }
     demand.note_head(&service.listener);

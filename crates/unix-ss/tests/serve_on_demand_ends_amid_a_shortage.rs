@@ -217,6 +217,29 @@ fn nor_when_there_is_no_descriptor_to_repeat_it() {
     the_note_is_heard(victim, home);
 }
 
+#[test]
+fn and_counted_among_those_who_were_not_served_when_it_is_told_to_end_meanwhile() {
+    let test = "and_counted_among_those_who_were_not_served_when_it_is_told_to_end_meanwhile";
+    match role().as_deref() {
+        None => {}
+        Some("note") => return send_a_note(),
+        Some(role) => serve(role),
+    }
+    let home = Household::new();
+    let mut victim = after_a_note(test, &home);
+    victim.step_to_call(Side::Exit, ACCEPT);
+    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
+    let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
+    prlimit(pid, Resource::Nofile, few).expect("a limit");
+    victim.release();
+    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
+    eventually("PROG cannot be started", || said().contains("cannot run sh yet"));
+    kill_process(pid.expect("a pid"), Signal::TERM).expect("it lives");
+    assert_eq!(victim.wait(), End::Exited(126), "{}", said());
+    assert!(said().contains("1 client was still queued at the end, and was not served"), "{}", said());
+    assert!(home.started().is_empty());
+}
+
 /// The hidden half of it that becomes PROG has the limits of the moment in which it was forked.
 #[test]
 fn when_what_becomes_the_program_lacks_a_descriptor_the_client_waits_and_it_is_not_tried_without_pause() {

@@ -8,10 +8,11 @@
 //! The connection goes by the path. Where that is not ours any more, whoever has it is not to hear what was meant for PROG,
 //! but for a successor, as is allowed.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ struct Said {
     client: UnixStream,
     gid: Gid,
     path: PathBuf,
+    /// Held until it has connected, and so is queued, or is said to be lost.
+    unconnected: Arc<()>,
 }
 
 impl Replay {
@@ -45,7 +48,7 @@ impl Replay {
         let work = move || {
             // Otherwise nobody had said anything.
             if let Ok(said) = receiver.recv() {
-                repeat(&said).unwrap_or_else(|error| say_lost(format_args!("{}", reason(&error))));
+                repeat(said);
             }
         };
         std::thread::Builder::new().name("replay".to_owned()).stack_size(STACK).spawn(work)?;
@@ -56,7 +59,8 @@ impl Replay {
     pub(super) fn start(self, client: UnixStream, service: &mut Service) -> bool {
         let Some(gid) = whose(&client, service) else { return false };
         let path = service.path().to_owned();
-        self.0.send(Said { client, gid, path }).is_ok()
+        let unconnected = Arc::clone(&service.replays);
+        self.0.send(Said { client, gid, path, unconnected }).is_ok()
     }
 }
 
@@ -80,21 +84,25 @@ fn say_lost(why: std::fmt::Arguments<'_>) {
     say(format_args!("a client sent something and hung up before PROG ran, and it is lost: {why}"));
 }
 
-fn repeat(Said { client, gid, path }: &Said) -> io::Result<()> {
-    let (mut client, gid) = (client, *gid);
+fn repeat(Said { mut client, gid, path, unconnected }: Said) {
+    let stream = connect_as(gid, &path);
+    if stream.is_ok() {
+        drop(unconnected);
+    }
+    let end = stream.and_then(|mut stream| {
+        // It has hung up, so this comes to an end.
+        io::copy(&mut client, &mut stream)?;
+        stream.shutdown(Shutdown::Write)
+    });
+    end.unwrap_or_else(|error| say_lost(format_args!("{}", reason(&error))));
+}
+
+fn connect_as(gid: Gid, path: &Path) -> io::Result<UnixStream> {
     if gid != getegid() {
         // Of this thread alone, which ends with the replay.
         set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;
     }
-    let mut stream = connect(path)?;
-    // It has hung up, so this comes to an end.
-    io::copy(&mut client, &mut stream)?;
-    stream.flush()?;
-    stream.shutdown(Shutdown::Write)
-}
-
-fn connect(path: &Path) -> io::Result<UnixStream> {
     let mut retry = Retry::within(TIMEOUT);
     loop {
         let error = match connect_timeout(path, retry.left()) {

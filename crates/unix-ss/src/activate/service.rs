@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -30,6 +31,8 @@ pub(super) struct Service {
     path_status: Option<u8>,
     /// It is all to end, and those who are queued have their time until then.
     pub(super) ending: Option<Ending>,
+    /// Shared with each [`super::replay`] that has not connected yet, and is in no queue.
+    pub(super) replays: Arc<()>,
 }
 
 /// A word for PROG that it is to end, kept until it has accepted those who are queued: it may have just been started, and
@@ -66,6 +69,7 @@ impl Service {
             replaced: false,
             path_status: None,
             ending: None,
+            replays: Arc::default(),
         })
     }
 
@@ -139,13 +143,14 @@ impl Service {
 
     /// Hangs up on those who are queued; the exit status.
     pub(super) fn end_unserved(self) -> u8 {
-        say_left(count(&self.listener));
+        let unconnected = unconnected(&self.replays);
+        say_left(count(&self.listener).map(|clients| clients + unconnected));
         self.path_status.unwrap_or(exit::DONE)
     }
 
     /// The same, where PROG could not be started for them.
     pub(super) fn end_unstarted(self) -> u8 {
-        let somebody_waits = has_clients(&self.listener);
+        let somebody_waits = unconnected(&self.replays) > 0 || has_clients(&self.listener);
         let status = self.end_unserved();
         if somebody_waits { exit::CANNOT_RUN } else { status }
     }
@@ -164,7 +169,8 @@ impl Service {
                 // It may have gone as well since it was seen.
                 let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
                 let path_status = reported.unwrap_or_else(|| lost::report(self.replaceable, &path, status, ""));
-                (path_status, Some(drain.map_while(Result::ok).count()))
+                let unconnected = unconnected(&self.replays);
+                (path_status, Some(drain.map_while(Result::ok).count() + unconnected))
             }
             Err(error) => (failed(error), Some(0)),
         };
@@ -172,6 +178,12 @@ impl Service {
         say_left(left);
         path_status
     }
+}
+
+/// How many wait whose words are to be repeated by a connection that is not made yet. To be asked before those are counted who
+/// are queued: it may be made meanwhile.
+fn unconnected(replays: &Arc<()>) -> usize {
+    Arc::strong_count(replays) - 1
 }
 
 /// How many clients are still in the queue; they are hung up on. `None`: some, who cannot be counted.
