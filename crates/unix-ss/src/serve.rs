@@ -265,7 +265,7 @@ impl Serving {
                 Ok(Some(client)) => self.start(client),
                 Ok(None) => return false,
                 // Nobody is left who could give back what is lacking.
-                Err(error) if self.shortage.has_lasted() && self.starters.count() == 0 => {
+                Err(error) if self.shortage.accept_has_failed() && self.starters.count() == 0 => {
                     say(format_args!("cannot accept a client: {}; hanging up on all who are queued", reason(&error)));
                     self.end_queue();
                 }

@@ -12,7 +12,7 @@ use crate::message::{reason, say};
 
 /// How long to leave the queue alone when there are no descriptors, or no processes, for another client.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a client that has been accepted waits for resources to start its PROG.
+/// How long a client that has been accepted waits for resources to start its PROG; and, at the end, those who cannot be.
 const HOLD: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -21,6 +21,8 @@ pub(super) struct Shortage {
     held: VecDeque<UnixStream>,
     /// How long the one that is tried does. Once nobody new is let in: all of them together, until a PROG can be started.
     hold_until: Option<Instant>,
+    /// How long those are waited for who cannot be accepted, once nobody new is let in, until a PROG can be started.
+    accept_until: Option<Instant>,
     /// Nobody new is let in.
     closing: bool,
     /// Nobody is accepted, or tried, until then.
@@ -65,7 +67,7 @@ impl Shortage {
 
     /// A PROG could be started.
     pub(super) fn has_passed(&mut self) {
-        self.hold_until = None;
+        (self.hold_until, self.accept_until) = (None, None);
     }
 
     /// Nobody new is let in. An end that gave each of those who are queued a time of its own would take for ever.
@@ -76,10 +78,10 @@ impl Shortage {
         }
     }
 
-    /// Of those who cannot be accepted, since nobody new is let in: is the time of all of them over? accept() says that
-    /// something is lacking also where nobody is queued.
-    pub(super) fn has_lasted(&mut self) -> bool {
-        self.closing && Instant::now() >= *self.hold_until.get_or_insert_with(|| Instant::now() + HOLD)
+    /// accept() has failed. True if nobody new is let in, and it has for so long that it is not to be tried again: it says
+    /// that something is lacking also where nobody is queued.
+    pub(super) fn accept_has_failed(&mut self) -> bool {
+        self.closing && Instant::now() >= *self.accept_until.get_or_insert_with(|| Instant::now() + HOLD)
     }
 
     /// Hangs up on those who are held: nobody is tried any more.
@@ -144,11 +146,24 @@ mod tests {
     #[test]
     fn who_cannot_be_accepted_has_that_time_too_and_only_at_the_end() {
         let mut shortage = Shortage::default();
-        assert!(!shortage.has_lasted() && !shortage.tries_one());
+        assert!(!shortage.accept_has_failed() && shortage.accept_until.is_none());
         shortage.close();
-        assert!(!shortage.has_lasted());
-        shortage.hold_until = Some(Instant::now());
-        assert!(shortage.has_lasted());
+        assert!(!shortage.accept_has_failed());
+        shortage.accept_until = Some(Instant::now());
+        assert!(shortage.accept_has_failed());
+        shortage.has_passed();
+        assert!(!shortage.accept_has_failed());
+    }
+
+    #[test]
+    fn that_time_is_not_the_one_of_those_who_are_held() {
+        let mut shortage = Shortage::default();
+        shortage.close();
+        shortage.accept_has_failed();
+        assert!(!shortage.tries_one());
+        shortage.accept_until = Some(Instant::now());
+        shortage.hold(clients(2), "PROG", &io::Error::from_raw_os_error(11));
+        assert_eq!(shortage.held.len(), 2);
     }
 
     #[test]
