@@ -49,8 +49,8 @@ With --activate and --on-demand, PROG is started at the first client that sends 
 if it ends with status 0, the next client starts it again, unless it has shut the socket down (status 1). Whoever \
 connects and hangs up without a byte, as those do who only look whether somebody lives here, starts nothing. What \
 somebody sends who hangs up before PROG runs still reaches PROG if he is of our user, and is lost otherwise. \
-Told to end, by SIGTERM, SIGINT or SIGQUIT, it starts PROG for those who are queued, and passes the signal on when PROG \
-has accepted them, or after 5 seconds, or when told once more.";
+Told to end, by SIGTERM, SIGINT or SIGQUIT, it starts PROG for those who are queued. PROG gets SIGTERM, or the signal that \
+came while it ran, when it has accepted them, or after 5 seconds, or when told once more.";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
