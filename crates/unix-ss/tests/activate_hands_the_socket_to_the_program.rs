@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::{Place, Running, client, eventually, hear, run, status_of, text, unix_ss};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 const HTTP: &str = r#"
 import http.server, os, socket, socketserver
@@ -171,6 +171,23 @@ fn clients_left_in_the_queue_are_counted() {
             assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
         }
         assert!(!place.path("s").exists());
+    }
+}
+
+#[test]
+fn where_they_cannot_be_counted_that_there_were_some_is_said() {
+    for waits in [true, false] {
+        let place = Place::new();
+        let script = "echo >up; while [ ! -e end ]; do sleep 0.01; done";
+        let mut server = place.serve(&["--activate"], "s", &["sh", "-c", script]);
+        eventually("it is up", || place.path("up").exists());
+        let _client = waits.then(|| client(&place.path("s")));
+        let few = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+        prlimit(Some(Pid::from_child(&server.child)), Resource::Nofile, few).expect("a limit");
+        std::fs::write(place.path("end"), "").expect("a file");
+        server.wait();
+        let said = server.errors();
+        assert_eq!(said.contains("clients were still queued at the end, and were not served"), waits, "{said}");
     }
 }
 

@@ -163,14 +163,19 @@ impl Service {
         }
         let path = self.path().to_owned();
         let mut replaced = self.replaced;
+        // Of a socket that is shut, that is not known where there is no descriptor.
+        let somebody_waits = has_clients(&self.listener);
         let (path_status, left) = match self.ownership.drain(self.listener) {
-            Ok(drain) => {
+            Ok(mut drain) => {
                 replaced |= lost::is_replaced(self.replaceable, drain.status());
                 // It may have gone as well since it was seen.
                 let status = if replaced { Ok(Status::Replaced) } else { drain.status() };
                 let path_status = reported.unwrap_or_else(|| lost::report(self.replaceable, &path, status, ""));
                 let unconnected = unconnected(&self.replays);
-                (path_status, Some(drain.map_while(Result::ok).count() + unconnected))
+                let queued = drain.try_fold(0, |clients, client| client.is_ok().then_some(clients + 1));
+                // accept() says that there is no descriptor also of a queue that is empty.
+                let queued = queued.or((!somebody_waits).then_some(0));
+                (path_status, queued.map(|clients| clients + unconnected))
             }
             Err(error) => (failed(error), Some(0)),
         };
