@@ -286,14 +286,19 @@ fn a_dry_run_says_what_a_real_run_by_an_ordinary_user_may_do() {
     chmod(&dir.join("dead"), 0o666);
     age(&dir.join("dead"));
     put_file(&dir.join("left.lock"), b"", MARK);
+    let beside = temporary("left");
+    put_old_dead(&dir.join(&beside));
     if is_root() {
         chown(dir.join("left.lock"), Some(NOBODY), None).expect("chown");
         chmod(&dir.join("left.lock"), MARK);
+        chown(dir.join(&beside), Some(NOBODY), None).expect("chown");
+        age(&dir.join(&beside));
     }
     chmod(dir.path(), 0o555);
-    found_by_nobody(dir.path(), &["dead: System 13", "left.lock: System 13"]);
+    let of_beside = format!("{beside}: System 13");
+    found_by_nobody(dir.path(), &[&of_beside, "dead: System 13", "left.lock: System 13"]);
     chmod(dir.path(), 0o755);
-    assert_eq!(dir.names(), ["dead", "left.lock"]);
+    assert_eq!(dir.names(), [&beside, "dead", "left.lock"]);
 }
 
 /// A lock goes if nobody holds it, and if it is ours beyond doubt.

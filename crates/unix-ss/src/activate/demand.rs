@@ -167,6 +167,8 @@ fn look(service: &mut Service) -> io::Result<Look> {
         let listener = &service.listener;
         let queue = match queued_clients(listener) {
             Ok(queue) => queue,
+            // It polls as readable whether or not somebody is queued.
+            Err(error) if is_shut(listener) && lacks_resources(&error) => return Ok(Look::Shortage(error)),
             Err(_) => return Ok(if has_clients(listener) { Look::Demand(None) } else { Look::Nobody }),
         };
         let Some(head) = queue.first() else { return Ok(Look::Nobody) };

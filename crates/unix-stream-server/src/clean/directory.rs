@@ -243,7 +243,9 @@ impl<'a> Directory<'a> {
             let (file, what) = self.file_of(left);
             found(each, self.path_of(&file), what, outcome());
         }
-        for (left, error) in kept {
+        // Once: that of a temporary name alone has been told of by its own name.
+        let tells_lock = sweep.life || !sweep.temporary;
+        for (left, error) in kept.into_iter().filter(|(left, _)| tells_lock || *left != Left::Lock) {
             let (file, what) = self.file_of(left);
             found(each, self.path_of(&file), what, Outcome::Failed(error));
         }

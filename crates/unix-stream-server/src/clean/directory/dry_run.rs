@@ -98,34 +98,36 @@ impl Directory<'_> {
     /// Whoever has the lock, as far as that can be seen: then a real run would remove nothing. A file that is not our
     /// mark keeps only those from it who have something `to_remove`.
     fn would_be_locked(&self, to_remove: bool) -> Option<Error> {
-        let lock = &self.place.lock;
+        let Place { name, lock, .. } = &self.place;
         let stat = System.stat_at(&self.place.dir, lock).ok()?;
         let who = match System.flock_holder(stat.id) {
             _ if !is_mark(&stat) && to_remove => "it was made by another program".to_owned(),
             _ if !is_mark(&stat) => return None,
             FlockHolder::Process(pid) => format!("process {pid} holds it"),
-            FlockHolder::Nobody | FlockHolder::Unknown => return self.would_be_linked(lock),
+            FlockHolder::Nobody => return self.would_be_linked(lock),
+            // Nothing that would be removed, and so nothing that is asked for its permissions.
+            FlockHolder::Unknown => return self.would_be_linked(lock).or_else(|| self.would_be_closed(lock, name)),
         };
-        Some(self.not_had(lock, Errno::EXIST, &who))
+        Some(self.not_had(lock, Errno::EXIST, &who, name))
     }
 
     fn would_be_linked(&self, lock: &CStr) -> Option<Error> {
         let stat = System.stat_at(&self.place.dir, lock).ok().filter(|stat| is_mark(stat) && stat.links > 1)?;
         let is_held = matches!(System.flock_holder(stat.id), FlockHolder::Process(_));
-        (!is_held).then(|| self.not_had(lock, Errno::EXIST, "it has a second link somewhere"))
+        (!is_held).then(|| self.not_had(lock, Errno::EXIST, "it has a second link somewhere", &self.place.name))
     }
 
-    /// Another user's lock. Our own is mended, if a umask has closed it.
-    fn would_be_closed(&self, lock: &CStr) -> Option<Error> {
+    /// Another user's lock, without which this file stays. Our own is mended, if a umask has closed it.
+    fn would_be_closed(&self, lock: &CStr, file: &CStr) -> Option<Error> {
         let is_another = |stat: &Stat| is_mark(stat) && stat.uid != System.euid();
         let owner = System.stat_at(&self.place.dir, lock).ok().filter(is_another)?.uid;
         let errno = self.refused(lock, Access::READ_OK)?;
-        Some(self.not_had(lock, errno, &format!("it is of uid {owner}")))
+        Some(self.not_had(lock, errno, &format!("it is of uid {owner}"), file))
     }
 
-    fn not_had(&self, lock: &CStr, errno: Errno, who: &str) -> Error {
+    fn not_had(&self, lock: &CStr, errno: Errno, who: &str, file: &CStr) -> Error {
         let why = format!("its lock {} would not be had: {who}", self.path_of(lock).display());
-        Error::new(ErrorKind::Locked, CLEAN, &self.place.shown, errno, why)
+        Error::new(ErrorKind::Locked, CLEAN, self.path_of(file), errno, why)
     }
 
     /// Why a real run could not remove it, as far as permissions and owners tell.
@@ -133,19 +135,21 @@ impl Directory<'_> {
         let Place { dir, lock, life, .. } = &self.place;
         // Without the lock nothing is done, and without the life lock nothing but to give the lock back.
         let asks_life = sweep.life && left != Left::Lock;
-        let closed = self.would_be_closed(lock).or_else(|| if asks_life { self.would_be_closed(life) } else { None });
+        let (file, _) = self.file_of(left);
+        let closed_life = || if asks_life { self.would_be_closed(life, &file) } else { None };
+        let closed = self.would_be_closed(lock, &file).or_else(closed_life);
         if closed.is_some() {
             return closed;
         }
+        let not_unlinked = |errno| Error::system(CLEAN, self.path_of(&file), "unlink", errno);
         if let Some(errno) = self.refused(c".", Access::WRITE_OK | Access::EXEC_OK) {
-            return Some(Error::system(CLEAN, &self.place.shown, "unlink", errno));
+            return Some(not_unlinked(errno));
         }
-        let (dir, file) = (System.stat(dir).ok()?, System.stat_at(dir, &self.file_of(left).0).ok()?);
-        let is_sticky = dir.mode & 0o1000 != 0; // unlink(2)
-        let may_unlink = [0, dir.uid, file.uid].contains(&System.euid());
+        let (directory, stat) = (System.stat(dir).ok()?, System.stat_at(dir, &file).ok()?);
+        let is_sticky = directory.mode & 0o1000 != 0; // unlink(2)
+        let may_unlink = [0, directory.uid, stat.uid].contains(&System.euid());
         (is_sticky && !may_unlink).then(|| {
-            let error = Error::system(CLEAN, &self.place.shown, "unlink", Errno::PERM);
-            error.and(&format!("it is of uid {}: that user or root can remove it", file.uid))
+            not_unlinked(Errno::PERM).and(&format!("it is of uid {}: that user or root can remove it", stat.uid))
         })
     }
 
