@@ -238,14 +238,12 @@ impl<'a> Directory<'a> {
 
     fn tell(&self, Swept { removed, kept, state }: Swept, name: &CStr, sweep: Sweep, each: Each<'_>) {
         let outcome = || if self.options.dry_run { Outcome::WouldRemove } else { Outcome::Removed };
-        let told: Vec<_> = removed.iter().copied().chain(kept.iter().map(|&(left, _)| left)).collect();
+        let had_lock = removed.contains(&Left::Lock) || kept.iter().any(|(left, _)| *left == Left::Lock);
         for &left in &removed {
             let (file, what) = self.file_of(left);
             found(each, self.path_of(&file), what, outcome());
         }
-        // Once: that of a temporary name alone has been told of by its own name.
-        let tells_lock = sweep.life || !sweep.temporary;
-        for (left, error) in kept.into_iter().filter(|(left, _)| tells_lock || *left != Left::Lock) {
+        for (left, error) in kept.into_iter().filter(|(left, _)| sweep.tells_lock() || *left != Left::Lock) {
             let (file, what) = self.file_of(left);
             found(each, self.path_of(&file), what, Outcome::Failed(error));
         }
@@ -259,14 +257,15 @@ impl<'a> Directory<'a> {
             Err(error) if error.kind() == ErrorKind::NotASocket => {}
             Err(_) if self.is_gone() => {}
             Err(error) => {
-                let had_lock = !self.is_there(&self.place.lock) || told.contains(&Left::Lock);
                 let (file, what) = match sweep {
                     // Its server is told of by the socket.
                     Sweep { sockets: false, life: true, .. } if error.is_in_use() => self.file_of(Left::Life),
                     Sweep { sockets: true, .. } => (name.to_owned(), Leftover::Socket),
                     Sweep { life: false, temporary: true, .. } => (self.place.beside.clone(), Leftover::Temporary),
                     // Where the lock was had, it was the other that was not.
-                    Sweep { life: true, .. } if had_lock => self.file_of(Left::Life),
+                    Sweep { life: true, .. } if had_lock || !self.is_there(&self.place.lock) => {
+                        self.file_of(Left::Life)
+                    }
                     _ => (self.place.lock.clone(), Leftover::Lock),
                 };
                 let outcome = if error.is_in_use() { Outcome::InUse } else { Outcome::Failed(error) };

@@ -24,6 +24,13 @@ pub(crate) struct Sweep {
     pub(crate) changed_before: Option<(i64, u64)>,
 }
 
+impl Sweep {
+    /// The lock is told of once: that of a temporary name alone has been by its own name.
+    pub(crate) fn tells_lock(self) -> bool {
+        self.life || !self.temporary
+    }
+}
+
 /// What was there.
 #[derive(Debug)]
 pub(crate) struct Swept {

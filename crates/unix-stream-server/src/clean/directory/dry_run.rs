@@ -65,9 +65,7 @@ impl Directory<'_> {
         let proves = matches!((state, goes), (PathState::CannotTell { .. }, _) | (PathState::Dead, false))
             || !sweep.sockets && self.is_there(name) && System.reach(dir).is_ok_and(Reach::needs_flock);
         would.extend((left_life == Some(true) && !proves).then_some(Left::Life));
-        // Once: that of a temporary name alone has been told of by its own name.
-        let tells_lock = sweep.life || !sweep.temporary;
-        would.extend((tells_lock && is_left(lock) == Some(true)).then_some(Left::Lock));
+        would.extend((sweep.tells_lock() && is_left(lock) == Some(true)).then_some(Left::Lock));
         if let Some(error) = self.would_be_locked(!would.is_empty()) {
             would.clear();
             return Err(error);

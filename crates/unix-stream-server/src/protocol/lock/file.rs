@@ -81,8 +81,8 @@ impl<S: Sys> Protocol<'_, S> {
         }
     }
 
-    /// A lock file that we have just created. It has gone if another of ours took it for a
-    /// dead holder's before we had the flock, and has unlinked it since.
+    /// A lock file that we have just created. It has gone if another of ours took it for a dead holder's before we had the
+    /// flock, and has unlinked it since.
     fn take_new(&self, which: Which, file: S::Fd) -> Result<Attempt<S::Fd>, Miss> {
         match self.sys.flock(&file) {
             Ok(()) => {}
