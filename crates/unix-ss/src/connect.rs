@@ -12,7 +12,7 @@ use unix_stream_server::{ConnectOptions, Error, ErrorKind};
 use crate::cli::Connect;
 use crate::exit;
 use crate::message::{failed, say};
-use crate::retry::Retry;
+use crate::retry::try_within;
 
 /// Connects and transfers; the exit status.
 pub(crate) fn run(args: &Connect) -> u8 {
@@ -35,18 +35,8 @@ pub(crate) fn run(args: &Connect) -> u8 {
 
 /// Until somebody listens and has room, or the time is over; the last error then.
 fn connect_within(args: &Connect, options: &ConnectOptions, time: Duration) -> Result<UnixStream, Error> {
-    let mut retry = Retry::within(time);
-    loop {
-        // Waits in a full backlog by itself, for all of the time.
-        let error = match options.clone().timeout(retry.left()).connect(&args.path) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => error,
-        };
-        match retry.pause().filter(|_| may_pass(&error)) {
-            Some(pause) => std::thread::sleep(pause),
-            None => return Err(error),
-        }
-    }
+    // Waits in a full backlog by itself, for all of the time.
+    try_within(time, |left| options.clone().timeout(left).connect(&args.path), may_pass)
 }
 
 /// Nothing is there yet, nobody listens yet, or nobody has accepted yet.

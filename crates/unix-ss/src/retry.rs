@@ -6,6 +6,25 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
+/// Tries again as long as the error may pass, within a time of which each try is told what is left.
+pub(crate) fn try_within<T, E>(
+    time: Duration,
+    mut attempt: impl FnMut(Duration) -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut retry = Retry::within(time);
+    loop {
+        let error = match attempt(retry.left()) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        match retry.pause().filter(|_| may_pass(&error)) {
+            Some(pause) => std::thread::sleep(pause), // at most the last pause, and not beyond the time
+            None => return Err(error),
+        }
+    }
+}
+
 pub(crate) struct Retry {
     deadline: Instant,
     pause: Duration,

@@ -155,6 +155,26 @@ fn after_a_note(test: &str, home: &Household) -> Victim {
     victim
 }
 
+/// The same, when it has accepted him and can get no descriptor to repeat what he has sent; and what could be had before.
+fn after_a_note_that_cannot_be_repeated(test: &str, home: &Household) -> (Victim, Option<Pid>, Rlimit) {
+    let mut victim = after_a_note(test, home);
+    victim.step_to_call(Side::Exit, ACCEPT);
+    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
+    let usual = leave_no_descriptor(pid);
+    victim.release();
+    let errors = home.place.path("errors");
+    eventually("PROG cannot be started", || {
+        std::fs::read_to_string(&errors).expect("a file").contains("cannot run sh yet")
+    });
+    (victim, pid, usual)
+}
+
+/// What it has stays open.
+fn leave_no_descriptor(pid: Option<Pid>) -> Rlimit {
+    let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
+    prlimit(pid, Resource::Nofile, few).expect("a limit")
+}
+
 fn send_a_note() {
     let mut client = UnixStream::connect(dir().join("s")).expect("a server");
     client.write_all(b"note\n").expect("sent");
@@ -205,14 +225,7 @@ fn nor_when_there_is_no_descriptor_to_repeat_it() {
         Some(role) => serve(role),
     }
     let home = Household::new();
-    let mut victim = after_a_note(test, &home);
-    victim.step_to_call(Side::Exit, ACCEPT);
-    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
-    let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
-    let usual = prlimit(pid, Resource::Nofile, few).expect("a limit");
-    victim.release();
-    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
-    eventually("PROG cannot be started", || said().contains("cannot run sh yet"));
+    let (victim, pid, usual) = after_a_note_that_cannot_be_repeated(test, &home);
     prlimit(pid, Resource::Nofile, usual).expect("a limit");
     the_note_is_heard(victim, home);
 }
@@ -226,15 +239,9 @@ fn and_counted_among_those_who_were_not_served_when_it_is_told_to_end_meanwhile(
         Some(role) => serve(role),
     }
     let home = Household::new();
-    let mut victim = after_a_note(test, &home);
-    victim.step_to_call(Side::Exit, ACCEPT);
-    let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
-    let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
-    prlimit(pid, Resource::Nofile, few).expect("a limit");
-    victim.release();
-    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
-    eventually("PROG cannot be started", || said().contains("cannot run sh yet"));
+    let (victim, pid, _) = after_a_note_that_cannot_be_repeated(test, &home);
     kill_process(pid.expect("a pid"), Signal::TERM).expect("it lives");
+    let said = || std::fs::read_to_string(home.place.path("errors")).expect("a file");
     assert_eq!(victim.wait(), End::Exited(126), "{}", said());
     assert!(said().contains("1 client was still queued at the end, and was not served"), "{}", said());
     assert!(home.started().is_empty());
@@ -252,8 +259,7 @@ fn when_what_becomes_the_program_lacks_a_descriptor_the_client_waits_and_it_is_n
     let pid = Pid::from_raw(i32::try_from(victim.pid()).expect("a pid"));
     let since = Instant::now();
     for _ in 0..TRIES {
-        let few = Rlimit { current: Some(4), ..getrlimit(Resource::Nofile) };
-        let usual = prlimit(pid, Resource::Nofile, few).expect("a limit");
+        let usual = leave_no_descriptor(pid);
         assert_eq!(victim.step().map(|stop| stop.side), Some(Side::Exit));
         prlimit(pid, Resource::Nofile, usual).expect("a limit");
         step_to_fork(&mut victim);

@@ -24,7 +24,7 @@ use super::service::Service;
 use crate::lost;
 use crate::message::{reason, say};
 use crate::prog::lacks_resources;
-use crate::retry::Retry;
+use crate::retry::try_within;
 
 /// For a queue that is full just then, or when there is no descriptor; PROG is about to run.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -103,13 +103,5 @@ fn connect_as(gid: Gid, path: &Path) -> io::Result<UnixStream> {
         set_thread_groups(&[])?;
         set_thread_res_gid(gid, gid, gid)?;
     }
-    let mut retry = Retry::within(TIMEOUT);
-    loop {
-        let error = match connect_timeout(path, retry.left()) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => io::Error::from(error),
-        };
-        let pause = retry.pause().filter(|_| lacks_resources(&error)).ok_or(error)?;
-        std::thread::sleep(pause);
-    }
+    try_within(TIMEOUT, |left| connect_timeout(path, left).map_err(io::Error::from), lacks_resources)
 }
